@@ -1,6 +1,7 @@
 // What the panels of the labelling page share: the folder, its images, and which one is open.
 
-import { Failure, isThere } from '../lib/api';
+import { Failure, isThere, offline } from '../lib/api';
+import { connection } from '../lib/connection.svelte';
 import { plural } from '../lib/format';
 import { session } from './canvas/session.svelte';
 import { nextColour } from './classColours';
@@ -203,10 +204,14 @@ class LabelState {
     return () => clearInterval(timer);
   }
 
-  /** Do something with the server; null where it failed, which is shown. */
+  /** Do something with the server; null where it failed, which is shown. While the server is gone, it waits. */
   async doing<T>(what: string | null, work: () => Promise<T>): Promise<T | null> {
     if (what) this.busy = what;
     try {
+      if (!(await isThere())) {
+        this.fail(offline());
+        await connection.back();
+      }
       const found = await work();
       this.error = null;
       return found;
@@ -228,18 +233,16 @@ class LabelState {
             message: 'Something went wrong on this page.',
             remedy: error instanceof Error ? error.message : String(error),
           };
-    if (this.error.kind === 'offline') this.waitForServer();
+    if (this.error.kind === 'offline') void this.waitForServer();
   }
 
-  private waiting: ReturnType<typeof setTimeout> | undefined;
+  private waiting = false;
 
-  private waitForServer(): void {
-    clearTimeout(this.waiting);
-    this.waiting = setTimeout(() => void this.lookForServer(), 1000);
-  }
-
-  private async lookForServer(): Promise<void> {
-    if (!(await isThere())) return this.waitForServer();
+  private async waitForServer(): Promise<void> {
+    if (this.waiting) return;
+    this.waiting = true;
+    await connection.back();
+    this.waiting = false;
     this.error = null;
     this.announcement = 'The server is back.';
     await this.start();

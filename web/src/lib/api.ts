@@ -40,6 +40,9 @@ export class Failure extends Error {
   }
 }
 
+export const offline = () =>
+  new Failure('offline', 'The server does not respond.', 'Restart it with “pixelwise serve”.');
+
 export const asFailure = (error: unknown): Failure =>
   error instanceof Failure ? error : new Failure('unknown', String(error), '');
 
@@ -56,7 +59,7 @@ export async function ask(path: string, options: RequestInit = {}, tries = TRIES
   } catch (error) {
     if (error instanceof Failure) throw error;
     if (error instanceof DOMException && error.name === 'AbortError') throw error;
-    throw new Failure('offline', 'The server does not respond.', 'Restart it with “pixelwise serve”.');
+    throw offline();
   }
   if (answer.ok) return answer;
   const body: unknown = await answer.json().catch(() => null);
@@ -85,20 +88,45 @@ const isGone = (error: unknown) =>
 
 /** As `ask`, for what changes nothing on the server: while that is gone it waits, and asks again when it is back. */
 const askPatiently = (path: string, options: RequestInit = {}) =>
-  untilAnswered(
-    async () => {
-      const answer = await ask(path, options);
-      return new Response(await answer.arrayBuffer(), { headers: answer.headers }); // whole before anybody uses it
-    },
-    isGone,
-    options.signal,
-    connection,
-    (error) => error instanceof Failure && error.kind === TOKEN_MISSING,
-  );
+  waiting(async () => {
+    const answer = await ask(path, options);
+    return new Response(await answer.arrayBuffer(), { headers: answer.headers }); // whole before anybody uses it
+  }, options.signal);
+
+const waiting = <T>(work: () => Promise<T>, signal?: AbortSignal | null) =>
+  untilAnswered(work, isGone, signal, connection, isLocked);
+
+/** The beginning of an answer that is a stream. */
+export const askUntilThere = (path: string) => waiting(() => ask(path));
 
 export async function jsonPatiently<T>(path: string, options?: RequestInit): Promise<T> {
   return (await askPatiently(path, options)).json() as Promise<T>;
 }
+
+const isLocked = (error: unknown) => error instanceof Failure && error.kind === TOKEN_MISSING;
+const changes: Record<string, Promise<unknown>> = {}; // on their way
+
+/**
+ * Change something on the server. It is sent once: where the server is gone it waits before that, and a second click
+ * meanwhile is the same change. A refusal because the token is missing has changed nothing, so it is asked again.
+ */
+export function change<T>(method: 'POST' | 'PUT' | 'DELETE', path: string, body?: unknown): Promise<T> {
+  const options = body === undefined ? { method } : sent(method, body);
+  const key = JSON.stringify([path, options]);
+  const work = async () => {
+    if (!(await isThere())) await connection.back();
+    const text = await (await ask(path, options)).text();
+    return (text ? JSON.parse(text) : null) as T;
+  };
+  changes[key] ??= untilAnswered(work, isLocked, null, connection, isLocked).finally(() => delete changes[key]);
+  return changes[key] as Promise<T>;
+}
+
+export const sent = (method: string, body: unknown): RequestInit => ({
+  method,
+  body: JSON.stringify(body),
+  headers: { 'Content-Type': 'application/json' },
+});
 
 function about(image: string, what: string, model: string, more: Record<string, string | number> = {}): string {
   const query = new URLSearchParams({ model });
@@ -222,18 +250,13 @@ export const foldersBelow = (key: string, below: string) =>
 export const runs = () => jsonPatiently<Runs>('/v1/runs');
 export const run = (name: string) => jsonPatiently<Run>(`/v1/runs/${name}`);
 export const epoch = (name: string, number: number) => jsonPatiently<EpochDetail>(`/v1/runs/${name}/epochs/${number}`);
-export const stopRun = (name: string) => json<Run>(`/v1/runs/${name}/stop`, { method: 'POST' });
-export const resumeRun = (name: string) => json<Run>(`/v1/runs/${name}/resume`, { method: 'POST' });
-const sent = (method: string, body: unknown): RequestInit => ({
-  method,
-  body: JSON.stringify(body),
-  headers: { 'Content-Type': 'application/json' },
-});
+export const stopRun = (name: string) => change<Run>('POST', `/v1/runs/${name}/stop`);
+export const resumeRun = (name: string) => change<Run>('POST', `/v1/runs/${name}/resume`);
 export const startRun = (request: (NewRun | PlannedRun) & { note: string; queue: boolean }) =>
-  json<Run>('/v1/runs', sent('POST', request));
+  change<Run>('POST', '/v1/runs', request);
 export const keepNote = (name: string, note: string) =>
-  json<{ note: string }>(`/v1/train/notes/${name}`, sent('PUT', { note }));
-export const leaveQueue = (name: string) => json<unknown>(`/v1/train/queue/${name}`, { method: 'DELETE' });
+  jsonPatiently<{ note: string }>(`/v1/train/notes/${name}`, sent('PUT', { note }));
+export const leaveQueue = (name: string) => change<unknown>('DELETE', `/v1/train/queue/${name}`);
 export const trainingNow = () => json<TrainingNow>('/v1/training');
 export function planLink(data: string, below: string, settings: Record<string, unknown>, reading: Reading): string {
   const { classes, ...rest } = reading;

@@ -9,6 +9,7 @@ import { isUnclear } from './maskValues';
 import { keepImage, newKey } from './ownImages';
 import { PinnedCursor } from './pinnedCursor.svelte';
 import { uncertainty, type Uncertainty } from './scores';
+import { askAbout } from './sentImage';
 import type {
   Finding,
   FlowStage,
@@ -158,11 +159,14 @@ class PageState extends PinnedCursor {
     this.busy = 'Labelling every pixel';
     this.error = null;
     try {
+      const predict = () => api.predict(blob, this.modelName, abort.signal);
       const [prediction, shown] = await Promise.all([
-        api.predict(blob, this.modelName, abort.signal),
+        predict(),
         this.view ? null : createImageBitmap(blob).catch(() => null), // TIFF, for example
       ]);
-      const bitmap = shown ?? (await createImageBitmap(await api.picture(prediction.image, this.modelName, this.view)));
+      const picture = (image: string) => api.picture(image, this.modelName, this.view);
+      const send = async () => (await predict()).image;
+      const bitmap = shown ?? (await createImageBitmap(await askAbout(prediction.image, send, picture)));
       if (abort.signal.aborted) return;
       const before = this.prediction; // the cursor of an image of another size says nothing about this one
       if (before && (prediction.width !== before.width || prediction.height !== before.height)) {
@@ -298,15 +302,14 @@ class PageState extends PinnedCursor {
 
   /** Ask about the image; where the server has forgotten it, send it once more. */
   async remembered<T>(ask: (image: string) => Promise<T>): Promise<T> {
-    if (!this.prediction || !this.source) throw new Failure('no-image', 'No image is open.', 'Open one first.');
-    try {
-      return await ask(this.prediction.image);
-    } catch (error) {
-      if (!(error instanceof Failure) || error.kind !== 'image-unknown') throw error;
-      const again = await api.predict(this.source, this.modelName);
-      this.prediction = { ...this.prediction, image: again.image };
-      return ask(again.image);
-    }
+    const { prediction, source, modelName } = this;
+    if (!prediction || !source) throw new Failure('no-image', 'No image is open.', 'Open one first.');
+    const send = async () => {
+      const { image } = await api.predict(source, modelName);
+      if (this.prediction && this.source === source) this.prediction = { ...this.prediction, image };
+      return image;
+    };
+    return askAbout(prediction.image, send, ask);
   }
 
   toggleClass(id: number, alone = false): void {
@@ -321,11 +324,6 @@ class PageState extends PinnedCursor {
 
   fail(error: unknown): void {
     if (error instanceof DOMException && error.name === 'AbortError') return;
-    if (error instanceof Failure && error.kind === api.TOKEN_MISSING) {
-      void connection.unlocked();
-      this.error = { message: 'That was not done: it needs the server’s token.', remedy: 'Ask again.' };
-      return;
-    }
     if (error instanceof Failure && error.kind === 'offline') {
       void connection.back(); // only what changes something gives up: whether it was done cannot be known
       this.error = { message: 'The server did not respond.', remedy: 'See whether it was done; if not, ask again.' };

@@ -1,22 +1,20 @@
 // Requests of the Evaluate room.
 
-import { json, jsonPatiently } from '../../lib/api';
+import { change, jsonPatiently } from '../../lib/api';
 import type { Cell, Detail, ImageRow, Job, NewEvaluation, Order, Split } from './evaluationTypes';
 
 const ROOT = '/v1/evaluations';
 const PAGE = 24; // images that are listed at a time
-const POST = { method: 'POST' };
 
 export const list = () => jsonPatiently<Job[]>(ROOT);
 export const detail = (id: string) => jsonPatiently<Detail>(`${ROOT}/${id}`);
 export const splits = (data: string) =>
   jsonPatiently<{ splits: Split[] }>(`${ROOT}/splits?data=${data}`).then((found) => found.splits);
 
-export const start = (wanted: NewEvaluation) =>
-  json<Job>(ROOT, { ...POST, body: JSON.stringify(wanted), headers: { 'Content-Type': 'application/json' } });
-export const stop = (id: string) => json<Job>(`${ROOT}/${id}/stop`, POST);
-export const resume = (id: string) => json<Job>(`${ROOT}/${id}/resume`, POST);
-export const remove = (id: string) => json<{ id: string }>(`${ROOT}/${id}/remove`, POST);
+export const start = (wanted: NewEvaluation) => change<Job>('POST', ROOT, wanted);
+export const stop = (id: string) => change<Job>('POST', `${ROOT}/${id}/stop`);
+export const resume = (id: string) => change<Job>('POST', `${ROOT}/${id}/resume`);
+export const remove = (id: string) => change<{ id: string }>('POST', `${ROOT}/${id}/remove`);
 
 const cellQuery = (cell: Cell | null) => (cell ? `&true=${cell.t}&predicted=${cell.p}` : '');
 

@@ -1,5 +1,8 @@
 // The folder that the Images room shows: its facts, its rows, and the work on it.
 
+import { untrack } from 'svelte';
+import { Failure } from '../../lib/api';
+import { connection } from '../../lib/connection.svelte';
 import { PART, RowsByPart, type FoundRows } from '../../lib/rowsByPart.svelte';
 import { room } from '../../lib/rooms.svelte';
 import { app } from '../../lib/state.svelte';
@@ -15,6 +18,7 @@ import {
 import { queryOf } from './imageFilter';
 
 const POLL_MS = 700;
+const FORGOTTEN = ['check-first', 'suspect-unknown', 'work-already']; // by a server that was started again
 
 class GalleryRows extends RowsByPart<GalleryRow> {
   source: GallerySource | null = null;
@@ -44,6 +48,7 @@ export class Gallery {
   private timer: ReturnType<typeof setTimeout> | undefined;
   private abort: AbortController | null = null;
   private answered = ''; // the filter of the rows
+  private waiting: (() => void)[] = []; // for the check and the scores
 
   get folder(): DataFolder | null {
     return this.folders?.find((one) => one.key === this.source?.key) ?? null;
@@ -77,6 +82,7 @@ export class Gallery {
       this.source = key ? new GallerySource(key) : null;
       this.rows.source = this.source;
       this.facts = null;
+      this.release();
     }
     const query = queryOf(keys);
     const asked = JSON.stringify([key, query]);
@@ -101,6 +107,8 @@ export class Gallery {
       this.facts = facts;
       this.compare(before, facts);
       await this.goOn(source, facts);
+      const { scores } = room.keys;
+      if (facts.checked && !this.running && (!scores || facts.scored_by?.model === scores)) this.release();
       if (facts.stage === 'opening' || this.running) this.timer = setTimeout(() => void this.ask(), POLL_MS);
     } catch (error) {
       if (!abort.signal.aborted) app.fail(error);
@@ -133,16 +141,34 @@ export class Gallery {
       this.put(await source.score(model));
   }
 
+  /** Do `work`; where a server that was started again has forgotten the check and the scores, once it has them again. */
+  async asBefore<T>(work: () => Promise<T>): Promise<T> {
+    const returns = untrack(() => connection.returns);
+    try {
+      return await work();
+    } catch (error) {
+      const forgotten = error instanceof Failure && FORGOTTEN.includes(error.kind);
+      if (!forgotten || returns === connection.returns) throw error;
+    }
+    await new Promise<void>((done) => this.waiting.push(done));
+    return this.asBefore(work);
+  }
+
+  private release(): void {
+    for (const done of this.waiting.splice(0)) done();
+  }
+
   /** Work that has just begun is shown at once. */
   private put(job: FolderJob): void {
     if (this.facts) this.facts = { ...this.facts, jobs: { ...this.facts.jobs, [job.kind]: job } };
   }
 
   async begin(work: (source: GallerySource) => Promise<FolderJob>): Promise<void> {
-    if (!this.source) return;
+    const { source } = this;
+    if (!source) return;
     try {
       this.lost = false;
-      this.put(await work(this.source));
+      this.put(await this.asBefore(() => work(source)));
       await this.ask();
     } catch (error) {
       app.fail(error);

@@ -1,6 +1,6 @@
 // The server's side of the Images room.
 
-import { ask, json, jsonPatiently } from '../../lib/api';
+import { change, jsonPatiently, sent } from '../../lib/api';
 import type { FoundRows } from '../../lib/rowsByPart.svelte';
 import type { ClassRow } from '../../lib/types';
 
@@ -128,11 +128,6 @@ export interface RepairForm {
 
 export type RepairAnswer = string | number | boolean | Record<string, string>;
 
-const post = (body?: unknown): RequestInit => ({
-  method: 'POST',
-  ...(body === undefined ? {} : { body: JSON.stringify(body), headers: { 'Content-Type': 'application/json' } }),
-});
-
 export const folders = () => jsonPatiently<DataFolder[]>('/v1/data');
 
 /** What one folder answers. */
@@ -151,12 +146,12 @@ export class GallerySource {
   findings = () => jsonPatiently<Findings>(this.link('/findings'));
   suspects = () => jsonPatiently<Suspects>(this.link('/suspects'));
   repairForm = () => jsonPatiently<RepairForm>(this.link('/repair'));
-  check = () => json<FolderJob>(this.link('/check'), post());
-  score = (model: string) => json<FolderJob>(this.link('/score', { model }), post());
-  stop = () => ask(this.link('/stop'), post());
-  repair = (answers: Record<string, RepairAnswer>) => json<FolderJob>(this.link('/repair'), post({ answers }));
+  check = () => change<FolderJob>('POST', this.link('/check'));
+  score = (model: string) => change<FolderJob>('POST', this.link('/score', { model }));
+  stop = () => change('POST', this.link('/stop'));
+  repair = (answers: Record<string, RepairAnswer>) => change<FolderJob>('POST', this.link('/repair'), { answers });
   decide = (number: number, what: Decided['what'] | null, to = '') =>
-    json<Suspects>(this.link(`/suspects/${number}`), { ...post({ what, to }), method: 'PUT' });
+    jsonPatiently<Suspects>(this.link(`/suspects/${number}`), sent('PUT', { what, to }));
 
   thumbnail = (place: number, view: PictureView, version: number) =>
     this.link(`/images/${place}/thumbnail`, { view, v: version });

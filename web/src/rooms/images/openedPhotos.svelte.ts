@@ -1,12 +1,13 @@
 // Photos that a person opened, one after another or many at once: what a model says about each, kept in this browser.
 
 import * as api from '../../lib/api';
-import { asFailure, Failure } from '../../lib/api';
+import { asFailure } from '../../lib/api';
 import { stemOf } from '../../lib/format';
 import { forgetImage, keepImage, keptImages, newKey, type OwnImage, type PhotoFacts } from '../../lib/ownImages';
 import { paintMask, PLAIN } from '../../lib/paint';
 import { save } from '../../lib/saving';
 import { uncertainty } from '../../lib/scores';
+import { askAbout } from '../../lib/sentImage';
 import { app } from '../../lib/state.svelte';
 import type { Prediction } from '../../lib/types';
 import { maskOf, sharesTable } from './photoNames';
@@ -115,15 +116,8 @@ class OpenedPhotos {
   /** Ask about a photo; where the server has forgotten it, send it once more. */
   private async remembered<T>(image: OwnImage, model: string, ask: (name: string) => Promise<T>): Promise<T> {
     const key = `${image.key} ${model}`;
-    if (this.images[key]) {
-      try {
-        return await ask(this.images[key]);
-      } catch (error) {
-        if (!(error instanceof Failure) || error.kind !== 'image-unknown') throw error;
-      }
-    }
-    this.images[key] = (await api.predict(image.blob, model)).image;
-    return ask(this.images[key]);
+    const send = async () => (this.images[key] = (await api.predict(image.blob, model)).image);
+    return askAbout(this.images[key] ?? null, send, ask);
   }
 
   private change(image: OwnImage, facts: PhotoFacts): void {
@@ -146,7 +140,13 @@ class OpenedPhotos {
 /** A small picture of a photo under its mask. */
 async function pictureOf(blob: Blob, prediction: Prediction, model: string): Promise<Blob> {
   const bitmap = await createImageBitmap(blob).catch(async () =>
-    createImageBitmap(await api.picture(prediction.image, model)),
+    createImageBitmap(
+      await askAbout(
+        prediction.image,
+        async () => (await api.predict(blob, model)).image,
+        (name) => api.picture(name, model),
+      ),
+    ),
   );
   const scale = Math.min(PICTURE_PX / Math.max(prediction.width, prediction.height), 1);
   const canvas = new OffscreenCanvas(

@@ -1,6 +1,6 @@
 // The requests of the Ship room.
 
-import { ask, json, jsonPatiently } from '../../lib/api';
+import { change, jsonPatiently, sent } from '../../lib/api';
 
 export interface ShipJob {
   number: string;
@@ -87,14 +87,9 @@ export function timeLeft({ done = 0, total = 0, seconds = 0 }: ShipJob['progress
 
 export const shippable = (model: string) => jsonPatiently<Shippable>(`/v1/ship?model=${encodeURIComponent(model)}`);
 
-export const startJob = (request: Record<string, string | number>) =>
-  json<ShipJob>('/v1/ship/jobs', {
-    method: 'POST',
-    headers: { 'Content-Type': 'application/json' },
-    body: JSON.stringify(request),
-  });
-export const stopJob = (number: string) => ask(`/v1/ship/jobs/${number}/stop`, { method: 'POST' });
-export const removeJob = (number: string) => ask(`/v1/ship/jobs/${number}/remove`, { method: 'POST' });
+export const startJob = (request: Record<string, string | number>) => change<ShipJob>('POST', '/v1/ship/jobs', request);
+export const stopJob = (number: string) => change('POST', `/v1/ship/jobs/${number}/stop`);
+export const removeJob = (number: string) => change('POST', `/v1/ship/jobs/${number}/remove`);
 export const fileOf = (number: string) => `/v1/ship/jobs/${number}/file`;
 export const bundleOf = (model: string) => `/v1/ship/bundle?model=${encodeURIComponent(model)}`;
 
@@ -102,8 +97,4 @@ const cardLink = (model: string) => `/v1/ship/card?model=${encodeURIComponent(mo
 export const cardOf = (model: string) => jsonPatiently<ShownCard>(cardLink(model));
 /** The same card twice is written once, so it may be asked again after an answer was lost. */
 export const keepCard = (model: string, card: CardTexts, revision: string) =>
-  jsonPatiently<ShownCard>(cardLink(model), {
-    method: 'PUT',
-    headers: { 'Content-Type': 'application/json' },
-    body: JSON.stringify({ card, revision }),
-  });
+  jsonPatiently<ShownCard>(cardLink(model), sent('PUT', { card, revision }));

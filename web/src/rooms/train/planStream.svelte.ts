@@ -14,12 +14,19 @@ export class PlanStream {
   /** Ask for it; returns how to stop. A server that was away meanwhile is asked again by the browser. */
   open(data: string, below: string, settings: Record<string, unknown>, reading: Reading): () => void {
     const link = api.planLink(data, below, settings, reading);
+    this.follow(link);
+    return () => {
+      this.source?.close();
+      this.source = null;
+    };
+  }
+
+  private follow(link: string): void {
     const source = (this.source = new EventSource(link));
     source.addEventListener('message', (message) => this.take(JSON.parse(message.data as string) as PlanEvent));
     source.addEventListener('error', () => {
-      if (source.readyState === EventSource.CLOSED) void this.refused(link);
+      if (source.readyState === EventSource.CLOSED) void this.refused(link, source);
     });
-    return () => source.close();
   }
 
   private take(row: PlanEvent): void {
@@ -37,11 +44,12 @@ export class PlanStream {
     }
   }
 
-  /** An answer that is no stream of events says why. */
-  private async refused(link: string): Promise<void> {
+  /** An answer that is no stream of events says why; a server that is gone, or wants its token, is asked again. */
+  private async refused(link: string, source: EventSource): Promise<void> {
     try {
-      const answer = await api.ask(link);
+      const answer = await api.askUntilThere(link);
       await answer.body?.cancel();
+      if (this.source === source) this.follow(link);
     } catch (error) {
       this.failure = error instanceof api.Failure ? `${error.message} ${error.remedy}` : String(error);
       this.progress = null;
