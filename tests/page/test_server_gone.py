@@ -141,6 +141,47 @@ def test_images_filtered_opened_checked_and_repaired(browser: Any, street: tuple
         assert (tmp_path / "runs/scenes_repaired").is_dir()
 
 
+@pytest.fixture
+def mislabelled(tmp_path: Path) -> tuple[Path, Path]:
+    """A model that is sure of what it says, and a dataset that says the same but for one mask."""
+    model, root = tmp_path / "sure.onnx", tmp_path / "data" / "scenes"
+    make_bundle(model, "fast", temperature=0.005)
+    sure = load(model, threads=1)
+    for i in range(4):
+        image = picture(i, 480, 600)
+        mask = sure.predict(image).labels.copy()
+        if i == 0:
+            mask[10:-10, 10:-10] = (mask[10:-10, 10:-10] + 1) % len(THREE)
+        for part, array in (("images", image), ("masks", mask)):
+            folder = root / ("val" if i < 2 else "train") / part
+            folder.mkdir(parents=True, exist_ok=True)
+            write_png(folder / f"{i}.png", array)
+    classes = (f'[[classes]]\nid = {i}\nname = "{name}"\n' for i, name in enumerate(THREE.names))
+    (root / "dataset.toml").write_text("".join(classes))
+    return model, root
+
+
+def test_images_scored_and_label_errors_decided(browser: Any, mislabelled: tuple[Path, Path], tmp_path: Path) -> None:
+    model, root = mislabelled
+    with mortal(browser, model, tmp_path / "runs", "#room=images", "--data", str(root)) as (server, page):
+        page.wait_for_selector("select[aria-label=Finding]")  # the check has ended
+        page.click("nav >> text=Label errors")
+        with server.gone(page):
+            page.click("button:has-text('Score with the model')")
+            page.click("button:has-text('Score with the model')")
+        page.wait_for_selector("[aria-label='Class that is right']")
+        with server.gone(page):  # the scores, which the server keeps in memory, are found again
+            page.wait_for_selector(SAYS)
+        page.wait_for_selector("main [role=status]:has-text('Running')", state="detached")
+        until(page, f"{SHOWN.format('figure img')} === 3")
+        with server.gone(page):
+            page.keyboard.press("v")
+        until(page, "location.hash.includes('suspect=2')")  # decided, and the next one is shown
+        page.keyboard.press("ArrowLeft")
+        page.wait_for_selector("text=Decided: made void")
+        until(page, f"{SHOWN.format('figure img')} === 3")
+
+
 @pytest.mark.usefixtures("no_bundles")
 def test_train_with_the_form_filled_in_and_a_training(
     browser: Any, fast_bundle: tuple[Path, Any], tiny_scenes: Path, tmp_path: Path
