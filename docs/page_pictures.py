@@ -1,8 +1,8 @@
 """Pictures of the page: `python docs/page_pictures.py`; all of them, to look at: `--all --out FOLDER`.
 
-Serves a built-in model, opens each room and tab in Chromium, and writes one WebP each to docs/page/. A view is an
-address of the page and what to wait for; those of KEPT are committed. The image is rendered: no photograph, no
-licence.
+Serves a built-in model and a folder of images, opens each room and tab in Chromium, and writes one WebP each to
+docs/page/. A view is an address of the page, what to click and what to wait for; those of KEPT are committed. All
+images are rendered: no photograph, no licence.
 """
 
 from __future__ import annotations
@@ -11,16 +11,23 @@ import argparse
 import io
 import os
 import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from PIL import Image
 from playwright.sync_api import sync_playwright
 from record_page import SCENE, served
 
-from pixelwise.images.image_files import encode_png
-from pixelwise.scenes.render_scene import render_scene
+import pixelwise as pw
+from pixelwise.datasets.dataset_toml import dataset_toml
+from pixelwise.images.image_files import encode_png, write_png
+from pixelwise.records import VOID
+from pixelwise.scenes.render_scene import SCENE_CLASSES, render_scene, write_scenes
 
 OUT = Path(__file__).with_name("page")
 SCREENS = {"laptop": (1366, 768), "phone": (360, 800)}
@@ -35,17 +42,21 @@ class View:
 
     name: str
     hash: str
+    click: str = ""  # a selector of what is pressed first
     ready: str = ""  # a selector that appears when it is whole
     scroll_to: str = ""  # a selector that is brought to the top
 
 
-ROOMS = ("images", "train", "evaluate", "ship")
+SCENES = {"train": 24, "val": 8}  # of the folder
 TABS = ("overview", "why", "pipeline", "layers", "metrics", "challenge", "review", "project", "code")
 VIEWS = (
     *(View(tab, f"tab={tab}") for tab in TABS),
     *(View(f"pipeline-{part}", f"tab=pipeline&part={part}") for part in (2, 3, 4)),
-    View("why-instances", "tab=why", "[data-testid=touching]", "[data-testid=touching]"),
-    *(View(f"room-{room}", f"room={room}") for room in ROOMS),
+    View("why-instances", "tab=why", ready="[data-testid=touching]", scroll_to="[data-testid=touching]"),
+    View("room-images", "room=images", ready="main button .frame img"),
+    View("room-train", "room=train"),
+    View("room-evaluate", "room=evaluate", "form[aria-label='New evaluation'] button", "text=Report as HTML"),
+    View("room-ship", "room=ship"),
 )
 PINNED = "pixel=256,288"  # a car
 KEPT = tuple(
@@ -61,6 +72,8 @@ def shoot(page: Any, view: View) -> bytes:
     here = view.hash if view.hash.startswith("room") else f"{view.hash}&{PINNED}"
     page.evaluate("(hash) => { location.hash = hash; }", here)
     page.wait_for_timeout(600)
+    if view.click:
+        page.click(view.click)
     if view.ready:
         page.wait_for_selector(view.ready, timeout=60_000)
     for _ in range(100):
@@ -75,6 +88,21 @@ def shoot(page: Any, view: View) -> bytes:
         print(f"{view.name}: {wide} px wider than the screen")
     picture: bytes = page.screenshot()
     return picture
+
+
+@contextmanager
+def folder_of_scenes(model: str) -> Iterator[Path]:
+    """Rendered streets, their masks in the model's classes."""
+    classes = pw.load(model).classes
+    ids = np.array([classes.names.index(name) for name in SCENE_CLASSES.names] + [VOID] * 256, np.uint8)
+    with tempfile.TemporaryDirectory() as folder:
+        data = Path(folder) / "my_streets"
+        write_scenes(data, SCENES, height_px=360, width_px=480)
+        for path in data.glob("*/masks/*.png"):
+            with Image.open(path) as mask:
+                write_png(path, ids[np.asarray(mask)])
+        (data / "dataset.toml").write_text(dataset_toml(classes), encoding="utf-8")
+        yield data
 
 
 def open_scene(page: Any, address: str) -> None:
@@ -105,7 +133,11 @@ def main() -> None:
         )
     every = chosen.all or bool(chosen.views)
     chosen.out.mkdir(parents=True, exist_ok=True)
-    with served(chosen.model) as address, sync_playwright() as playwright:
+    with (
+        folder_of_scenes(chosen.model) as data,
+        served(chosen.model, "--data", str(data)) as address,
+        sync_playwright() as playwright,
+    ):
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
         for screen in chosen.screens.split(","):
             width, height = SCREENS[screen]

@@ -126,12 +126,12 @@ def record(page: Any) -> Film:
 
 
 @contextmanager
-def served(model: str) -> Iterator[str]:
-    """The address of a server of the model, with its token."""
+def served(model: str, *options: str) -> Iterator[str]:
+    """The address of a server of the model, with its token. `options` as for `pixelwise serve`."""
     token = secrets.token_urlsafe(8)
     environment = {**os.environ, "PYTHONUNBUFFERED": "1", "COLUMNS": "200", "PIXELWISE_TOKEN": token}
     with tempfile.TemporaryDirectory() as runs:
-        command = [sys.executable, "-m", "pixelwise", "serve", model, "--port", "0", "--runs", runs]
+        command = [sys.executable, "-m", "pixelwise", "serve", model, "--port", "0", "--runs", runs, *options]
         process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
         try:
             assert process.stdout is not None

@@ -4,6 +4,8 @@
 const FOCUSABLE =
   'a[href], button:not(:disabled), input:not(:disabled), select:not(:disabled), textarea:not(:disabled), summary, [tabindex]';
 
+const PARTS = 'main, header, dialog';
+
 /** Watch from now on, as long as the page lives. */
 export function keepFocus(): void {
   let last: HTMLElement | null = null;
@@ -13,7 +15,10 @@ export function keepFocus(): void {
   document.addEventListener('focusin', ({ target }) => {
     last = target as HTMLElement;
     around = [];
-    for (let one = last.parentElement; one && one !== document.body; one = one.parentElement) around.push(one);
+    for (let one = last.parentElement; one && one !== document.body; one = one.parentElement) {
+      around.push(one);
+      if (one.matches(PARTS)) break; // not “Skip to content”, which lies outside of all
+    }
   });
   document.addEventListener('focusout', ({ target }) => {
     setTimeout(() => {
@@ -28,7 +33,7 @@ export function keepFocus(): void {
   }).observe(document.body, { subtree: true, childList: true, attributeFilter: ['disabled'] });
 }
 
-/** The first element that takes the focus in the innermost of these that has one. */
+/** The first element that takes the focus in the innermost of these that has one; otherwise what the page holds now. */
 function nearest(around: readonly HTMLElement[]): HTMLElement | null {
   for (const one of around) {
     if (!one.isConnected) continue;
@@ -37,5 +42,5 @@ function nearest(around: readonly HTMLElement[]): HTMLElement | null {
     );
     if (found) return found;
   }
-  return null;
+  return document.getElementById('content');
 }
