@@ -21,7 +21,7 @@ import pytest
 from bombs import valid_files
 from mutate import mutated_bytes
 
-from pixelwise.datasets.formats.reader_errors import refusal_of, refusals
+from pixelwise.datasets.formats.reader_errors import refusals
 from pixelwise.errors import PixelwiseError, UsageError
 from pixelwise.images.decoder_reasons import reason_in_words, text_reason, unread_kind
 from pixelwise.images.files import Refusal
@@ -216,10 +216,3 @@ def test_a_recipe_that_is_no_text_is_refused_in_words(tmp_path: Path) -> None:
     path.write_bytes(b'size = "\xff\xfe"')
     with pytest.raises(UsageError, match="its byte 8 is not UTF-8 text"):
         Recipe.from_file(path)
-
-
-@pytest.mark.parametrize("error", [TypeError("'NoneType' object is not subscriptable"), KeyError("x"), IndexError("a")])
-def test_what_no_reader_expects_is_said_without_the_exception(error: Exception) -> None:
-    refusal = refusal_of(raised(lambda: (_ for _ in ()).throw(error)))
-    assert refusal.what.startswith("holds what no reader expects (noticed at test_plain_messages.py:")
-    assert not INTERNALS.search(str(refusal))

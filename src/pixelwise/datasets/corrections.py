@@ -57,7 +57,7 @@ def read_corrections(root: Path) -> list[Corrected]:
             for row in rows
         ]
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        what = "is not a table of corrections as `accept` writes it."
+        what = "cannot be read: it is not a table of corrections as `accept` writes it."
         raise Refusal("corrections", what, "Remove it; it only records what `accept` changed.") from error
 
 

@@ -49,8 +49,8 @@ def array_header(data: bytes) -> tuple[tuple[int, ...], np.dtype[Any], int]:
 
 
 def values_in_words(dtype: np.dtype[Any]) -> str:
-    """What an array that is no image holds, such as "text" or "complex numbers"."""
-    kinds = {"c": "complex numbers", "O": "Python objects", "S": "text", "U": "text", "M": "dates", "m": "durations"}
+    """What an array that is no image holds, such as "text" or "complex64 values"."""
+    kinds = {"c": f"{dtype} values", "O": "Python objects", "S": "text", "U": "text", "M": "dates", "m": "durations"}
     return kinds.get(dtype.kind, "records")
 
 

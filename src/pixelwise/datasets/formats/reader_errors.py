@@ -73,6 +73,6 @@ def refusal_of(error: Exception) -> Refusal:
         what = f"{shown(error.strerror or str(error))[:LONGEST]}{where}"
         return Refusal("unreadable", f"cannot be read ({what}).", "Check that the file is there and may be read.")
     last = traceback.extract_tb(error.__traceback__)[-1:]
-    place = f"noticed at {Path(last[0].filename).name}:{last[0].lineno}" if last else ""
-    what = f"holds what no reader expects ({place})."
+    place = f" at {Path(last[0].filename).name}:{last[0].lineno}" if last else ""
+    what = f"holds what no reader expects ({type(error).__name__}{place}: {shown(str(error))[:LONGEST]})."
     return Refusal("annotations", what, AGAIN)
