@@ -22,6 +22,7 @@ from pixelwise.bundle.bundle_file import Golden, golden_props, parse_bundle
 from pixelwise.bundle.golden_image import shrink
 from pixelwise.bundle.label_graph import add_labels
 from pixelwise.bundle.metadata import GROUPS, Metadata, Stage
+from pixelwise.bundle.mirrored_graph import write_mirror_images
 from pixelwise.bundle.onnx_session import open_session
 from pixelwise.bundle.parity import Parity, check_parity
 from pixelwise.images.files import write_whole
@@ -145,7 +146,7 @@ def to_onnx(graph: NetworkGraph, tensors: Sequence[str]) -> onnx.ModelProto:
         )
     assert program is not None
     DeduplicateHashedInitializersPass()(program.model)  # several passes of one network share its weights
-    model = program.model_proto
+    model = write_mirror_images(program.model_proto)
     classes = model.graph.output[0].type.tensor_type.shape.dim[1].dim_value
     add_outputs(model.graph, classes, graph.network.borders)
     del model.metadata_props[:]

@@ -88,9 +88,10 @@ def export_ensemble(
 
 def unscored(networks: int) -> str:
     """What out-of-fold scores are scores of, and why the bundle has none of its own."""
+    saw_each = "1 of its networks was" if networks == 2 else f"{networks - 1} of its networks were"
     return (
         f"These scores are of the {networks} single networks, each on the images it was not trained on. Their average, "
-        f"the bundle, has no score of its own: {networks - 1} of its networks were trained on each image. Measure it "
+        f"the bundle, has no score of its own: {saw_each} trained on each image. Measure it "
         "on images of no fold, such as a test split."
     )
 

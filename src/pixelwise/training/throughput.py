@@ -12,6 +12,7 @@ from dataclasses import replace
 import torch
 
 from pixelwise.bundle.export import NetworkGraph
+from pixelwise.model.mirrored import Mirrored
 from pixelwise.model.network import Network
 from pixelwise.records import Raster
 from pixelwise.training import distributed, loop
@@ -78,13 +79,14 @@ def measure(
     validation_s = image_s * (images or len(validation.pairs)) / distributed.processes()
     export_s = 0.0
     if distributed.is_first():
-        rehearsal_s = rehearsed_s(network, validation)
+        exported = Mirrored(network, recipe.mirrors) if recipe.mirrors > 1 else network
+        rehearsal_s = rehearsed_s(exported, validation)
         if rehearsal_s < REHEARSED * limit_s:  # the first time includes imports: once more if there is time
-            rehearsal_s = rehearsed_s(network, validation)
+            rehearsal_s = rehearsed_s(exported, validation)
         export_s = EXPORT * rehearsal_s
-        export_s += COMPARED * answered_s(network, validation, limit_s) * min(PARITY_IMAGES, len(validation.pairs))
+        export_s += COMPARED * answered_s(exported, validation, limit_s) * min(PARITY_IMAGES, len(validation.pairs))
         if recipe.mirrors > 1:  # the bundle's scores are measured once more, with mirror images
-            export_s = export_s * recipe.mirrors + validation_s * recipe.mirrors
+            export_s += validation_s * recipe.mirrors
     return Budget(budget_s, small_s[0] if small_s else full_s, full_s, validation_s, export_s), images
 
 
