@@ -144,7 +144,7 @@ def test_predictions_are_void_there_whole_and_in_tiles(model: Model, photo: Path
     pixels = np.ascontiguousarray(tifffile.imread(photo))
     expected = model.predict(pixels).labels
     assert (expected != VOID).all()  # an array declares nothing
-    for name, tiles in (("whole", None), ("tiles", Tiles(32))):
+    for name, tiles in (("whole", None), ("tiles", Tiles((32, 32), always=True))):
         summary = predict(model, [photo], tmp_path / name, **({} if tiles is None else {"tiles": tiles}))
         assert (summary.done, summary.failures) == (1, 0)
         (result,) = [*(tmp_path / name).glob("a.png"), *(tmp_path / name).glob("a.tif")]
@@ -185,3 +185,45 @@ def test_masks_are_void_there_in_training_and_scores(
     assert np.array_equal(np.concatenate(strips), mask)
     window = read_sample.streamed_mask_window(sample, dataset.mask_ids, number, SIZE, (5, 30, 40, 50))
     assert np.array_equal(window, mask[5:45, 30:80])
+
+
+def write_channels(folder: Path, name: str, pixels: NDArray[Any], names: tuple[str, ...], no_data: str | None) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for place, band in enumerate(names):
+        (folder / f"{name}_{band}.tif").write_bytes(tiff_of(pixels[:, :, place : place + 1], no_data))
+
+
+@pytest.mark.parametrize("tiles", [None, Tiles((32, 32), always=True)])
+def test_channels_of_a_file_each_are_void_where_all_declare_it(
+    model: Model, photo: Path, tmp_path: Path, tiles: Tiles | None
+) -> None:
+    pixels = np.ascontiguousarray(tifffile.imread(photo))
+    pixels[35:38, :, 0] = 0  # a band alone
+    write_channels(tmp_path / "in", "a", pixels, RGB.names, "0")
+    write_channels(tmp_path / "in", "b", pixels, RGB.names, None)
+    summary = predict(model, [tmp_path / "in"], tmp_path / "out", **({} if tiles is None else {"tiles": tiles}))
+    assert (summary.done, summary.failures) == (2, 0), str(summary)
+    declared, plain = (np.asarray(Image.open(tmp_path / "out" / f"{name}.png")) for name in "ab")
+    assert np.array_equal(declared == VOID, collar())
+    assert np.array_equal(declared[~collar()], plain[~collar()])
+
+
+@pytest.mark.parametrize("names", [("red", "green", "blue"), ("blue", "green", "nir", "red"), ("nir", "red")])
+def test_pairs_of_channels_are_void_there_and_finite(tmp_path: Path, names: tuple[str, ...]) -> None:
+    pixels = {f"s{number}": values(len(names), seed=number) for number in range(6)}
+    (tmp_path / "masks").mkdir()
+    for name, image in pixels.items():
+        write_channels(tmp_path / "images", name, image, names, None if name == "s0" else "0")
+        Image.fromarray((image[:, :, 0] > 90).astype(np.uint8)).save(tmp_path / "masks" / f"{name}.png")
+    dataset = open_dataset(tmp_path)
+    assert (dataset.bands == RGB) == (len(names) == 3)
+    samples = [sample for part in dataset.splits.values() for sample in part]
+    assert len(samples) == 6
+    for sample in samples:
+        stem = sample.image.stem.split("_")[0]
+        found = read_sample.read_sample_image(sample, dataset.bands)
+        order = [names.index(band) for band in dataset.bands.names]
+        assert found.dtype == np.uint8
+        assert np.array_equal(found, pixels[stem][:, :, order])
+        mask = read_sample.read_sample_mask(sample, dataset.mask_ids, 2, SIZE)
+        assert np.array_equal(mask == VOID, collar() & (stem != "s0"))

@@ -66,6 +66,19 @@ def test_rows_of_a_vrt_as_red_green_and_blue(tmp_path: Path) -> None:
     image.close()
 
 
+def test_rows_of_8_bit_bands_list_what_has_no_data(tmp_path: Path) -> None:
+    path, whole = mosaic(tmp_path, 4, nodata=0)
+    bands = Bands(("band 1", "band 2", "band 3", "band 4"), "uint8", (0.0,) * 4, (255.0,) * 4)
+    image = open_rows(path, bands)
+    assert image.rows(20, 61).dtype == np.uint8
+    found = np.zeros((41, whole.shape[2]), bool)
+    for rows, columns in image.absent_within(20, 61):
+        found[rows, columns] = True
+    np.testing.assert_array_equal(found, (whole[:, 20:61] == 0).all(axis=0))
+    assert found.any()
+    image.close()
+
+
 def test_rows_of_bands_have_nan_without_data_in_any_thread(tmp_path: Path) -> None:
     path, whole = mosaic(tmp_path, 4, "uint16", nodata=0)
     bands = Bands(("band 1", "band 2", "band 3", "band 4"), "float32", (0.0,) * 4, (255.0,) * 4)

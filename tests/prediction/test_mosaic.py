@@ -122,3 +122,27 @@ def test_names_and_folders_that_cannot_be_are_refused(model, image, tmp_path):
         predict(model, [tmp_path / "a.tif"], tmp_path, mosaic="city")
     with pytest.raises(errors.UsageError, match="no images were named"):
         predict(model, [], tmp_path / "out", mosaic="city")
+
+
+def test_declared_no_data_hides_no_other_image_and_is_void(model, image, tmp_path):
+    """As map services cut their tiles: each on a rectangle, with a collar of the declared value."""
+    height, width = image.shape[:2]
+    pixels = image.clip(1)
+    whole = write(tmp_path / "whole.tif", pixels, UTM)
+    hole = np.zeros((height, width), bool)
+    hole[30:45, 20:60] = hole[100:110, :20] = True  # in no image
+    for name, edge in (("a", np.arange(width) < 120), ("b", np.arange(width) >= 100)):  # 20 columns in both
+        own = pixels.copy()
+        own[:, ~edge] = 0  # both are as large as the map: each hides the other, but for its collar
+        own[hole] = 0
+        write(tmp_path / "parts" / f"{name}.tif", own, UTM, nodata=0)
+    predict(model, [whole], tmp_path / "one", tiles=CUT)
+    summary = predict(model, [tmp_path / "parts"], tmp_path / "many", tiles=CUT, mosaic="city")
+    assert (summary.done, summary.failures) == (1, 0), str(summary)
+    with rasterio.open(tmp_path / "one/whole.tif") as one, rasterio.open(tmp_path / "many/city.tif") as many:
+        expected, found = one.read(1), many.read(1)
+    assert np.array_equal(found == 255, hole)
+    far = np.ones(hole.shape, bool)
+    far[:, : 60 + 64] = False  # in a tile with a hole, perhaps
+    assert far.any()
+    assert (found[far] == expected[far]).all()

@@ -62,9 +62,7 @@ def grouped_channels(images: Files, masks: Files, listing: Listing) -> Files:
     grouped: dict[str, list[Path]] = {}
     for stem, own in found.items():
         missing = [channel for channel in channels if channel not in own]
-        ordered = sorted(
-            own, key=lambda name: (COLOUR_ORDER.index(name.lower()) if name.lower() in COLOUR_ORDER else 9, name)
-        )
+        ordered = sorted(own, key=_place)
         first = own[ordered[0]]
         if missing:
             what = f"the image {shown(stem)} has no {', '.join(missing)}; the others have {', '.join(channels)}."
@@ -73,10 +71,16 @@ def grouped_channels(images: Files, masks: Files, listing: Listing) -> Files:
         grouped[stem] = [first]
         listing.channels[first] = [(names.get(channel, channel), own[channel]) for channel in ordered]
     rest = len(images) - sum(map(len, found.values()))
-    listed = ", ".join(names.get(channel, channel) for channel in channels)
+    listed = ", ".join(names.get(channel, channel) for channel in sorted(channels, key=_place))
     unused = f"; {rest:,} other files are not used" if rest else ""
     listing.notes.append(f"One file a channel: {listed}, for {len(grouped):,} images{unused}.")
     return grouped
+
+
+def _place(channel: str) -> tuple[int, str]:
+    """Red, green, blue first, then by name."""
+    name = channel.lower()
+    return (COLOUR_ORDER.index(name) if name in COLOUR_ORDER else len(COLOUR_ORDER), channel)
 
 
 def with_channels(samples: Sequence[Sample], listing: Listing) -> list[Sample]:

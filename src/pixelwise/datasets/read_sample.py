@@ -48,7 +48,14 @@ from pixelwise.datasets.formats.reader_errors import refusals
 from pixelwise.datasets.masks.mask_part import from_entry, labels_by
 from pixelwise.datasets.masks.raw_mask import RawMask, raw_mask_of
 from pixelwise.datasets.masks.relabel import fitted_to
-from pixelwise.datasets.stacked_files import names_and_sample, stacked, stacked_bytes, stacked_facts
+from pixelwise.datasets.stacked_files import (
+    STACK,
+    absent_in_stack,
+    names_and_sample,
+    stacked,
+    stacked_bytes,
+    stacked_facts,
+)
 from pixelwise.datasets.streamed_pairs import (
     STRIP_PIXELS,
     file_digest,
@@ -75,12 +82,14 @@ MaskReader = Callable[[Path, str, tuple[int, int]], MaskIds]  # the file, the pa
 IMAGE_READERS: dict[str, ImageReader] = {
     "nifti": nifti.image_bytes,
     "parquet": parquet.image_bytes,
-    "stack": stacked_bytes,
 }
-BAND_READERS: dict[str, Callable[[Path, str], BandedImage]] = {"nifti": nifti.bands, "stack": stacked}
+BAND_READERS: dict[str, Callable[[Path, str], BandedImage]] = {"nifti": nifti.bands, STACK: stacked}
 # Where an image is not a number, of those whose pixels are made 8-bit and so cannot say it.
-ABSENT_READERS: dict[str, Callable[[Path, str], NDArray[np.bool_] | None]] = {"nifti": nifti.without_numbers}
-FACT_READERS: dict[str, Callable[[Path, str], BandFacts]] = {"nifti": nifti.facts, "stack": stacked_facts}
+ABSENT_READERS: dict[str, Callable[[Path, str], NDArray[np.bool_] | None]] = {
+    "nifti": nifti.without_numbers,
+    STACK: absent_in_stack,
+}
+FACT_READERS: dict[str, Callable[[Path, str], BandFacts]] = {"nifti": nifti.facts, STACK: stacked_facts}
 MASK_READERS: dict[str, MaskReader] = {
     "ade20k-full": ade20k_full.mask_ids,
     "cityscapes": cityscapes.mask_ids,
@@ -110,11 +119,13 @@ MASK_READERS: dict[str, MaskReader] = {
 
 def image_bytes(sample: Sample) -> bytes:
     """The bytes of a sample's image, in a format that `images` reads. Raises Refusal."""
-    _, sample = names_and_sample(sample)
+    names, sample = names_and_sample(sample)
     if not sample.image_part:
         return read_bytes(sample.image)
     reader, _, entry = sample.image_part.partition(":")
     with refusals():
+        if reader == STACK:
+            return stacked_bytes(sample.image, entry, names)
         return IMAGE_READERS[reader](sample.image, entry)
 
 

@@ -19,8 +19,10 @@ import numpy as np
 
 from pixelwise.images.band_facts import BandFacts, band_facts
 from pixelwise.images.banded_image import BandedImage, banded_image
+from pixelwise.images.declared_no_data import Absent, absent_pixels
 from pixelwise.images.files import Refusal, read_bytes, shown
-from pixelwise.records import Raster, Sample
+from pixelwise.images.read_as import whole_bytes
+from pixelwise.records import RGB, Pixels, Raster, Sample
 
 NAMED, STACK = "named", "stack"
 
@@ -52,9 +54,45 @@ def stacked_paths(first: Path, entry: str) -> list[tuple[str, Path]]:
     return [(str(name), first.parent / path) for name, path in json.loads(entry)]
 
 
-def stacked_bytes(first: Path, entry: str) -> bytes:
-    """The bands of several files as the bytes of one NumPy array [H, W, bands]. Raises as `stacked`."""
-    return array_bytes(stacked(first, entry).pixels)
+def stacked_bytes(first: Path, entry: str, names: Sequence[str] = ()) -> bytes:
+    """The bands of several files as the bytes of one: a TIFF of 8 bits of red, green and blue, else a NumPy array
+    [H, W, bands].
+
+    Args:
+        names: those of the bands; (): as `stacked` has them.
+
+    Raises:
+        Refusal: as `stacked`.
+    """
+    image = stacked(first, entry)
+    colours = _eight_bits(image.pixels) if (tuple(names) or image.names) == RGB.names else None
+    return array_bytes(image.pixels) if colours is None else _tiff_bytes(colours)
+
+
+def _eight_bits(pixels: Raster) -> Pixels | None:
+    """16 bits reduced as decoders do; 8 bits as they are, 128 where a value is missing; None of others."""
+    if pixels.dtype == np.uint16:
+        return np.asarray((pixels.astype(np.uint32) + 128) // 257, np.uint8)
+    return whole_bytes(pixels)
+
+
+def _tiff_bytes(pixels_HW3: Pixels) -> bytes:
+    import tifffile
+
+    file = io.BytesIO()
+    tifffile.imwrite(file, pixels_HW3, photometric="rgb", planarconfig="contig", metadata=None)
+    return file.getvalue()
+
+
+def absent_in_stack(first: Path, entry: str) -> Absent | None:
+    """Where every file declares that it holds no data, [H, W]; None: nowhere. Raises Refusal."""
+    absent: Absent | None = None
+    for _, path in stacked_paths(first, entry):
+        own = absent_pixels(path)
+        if own is None or (absent is not None and own.shape != absent.shape):  # which is reported when it is read
+            return None
+        absent = own if absent is None else absent & own
+    return absent if absent is not None and absent.any() else None
 
 
 def stacked(first: Path, entry: str) -> BandedImage:

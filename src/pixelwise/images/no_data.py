@@ -99,6 +99,16 @@ def without_data(image_HWB: Raster) -> NDArray[np.bool_] | None:
     return missing_HW if missing_HW.any() else None
 
 
+def areas_of(absent_HW: NDArray[np.bool_], top: int = 0) -> list[tuple[slice, slice]]:
+    """The runs of such pixels in each row: rows, the first one being `top`, and columns."""
+    found = []
+    for y in np.flatnonzero(absent_HW.any(axis=1)).tolist():
+        turns = np.flatnonzero(np.diff(absent_HW[y], prepend=False, append=False)).tolist()
+        here = slice(top + y, top + y + 1)
+        found += [(here, slice(left, right)) for left, right in zip(turns[::2], turns[1::2], strict=True)]
+    return found
+
+
 def labels_with_data(image_HWB: Raster, mask_HW: Labels) -> Labels:
     """The labels [H, W], VOID where the image has no data. A pixel with some of its bands keeps its label."""
     missing_HW = without_data(image_HWB)

@@ -15,7 +15,7 @@ from pixelwise.images.band_facts import BandFacts, band_facts
 from pixelwise.images.banded_image import BandedImage, numbered, read_bands
 from pixelwise.images.decode import image_pixels
 from pixelwise.images.files import Refusal, read_bytes, shown
-from pixelwise.records import RGB, Bands, Raster
+from pixelwise.records import RGB, Bands, Pixels, Raster
 
 OTHER_BANDS_REMEDY = "Give an image with these bands, or train a model on such images."
 
@@ -52,12 +52,10 @@ def chosen(image: BandedImage, bands: Bands, where: str) -> Raster:
         pixels = np.ascontiguousarray(pixels[:, :, places])
     if bands.dtype == "float32":
         return np.asarray(pixels, np.float32)
-    if pixels.dtype == np.float32 and _whole_bytes(pixels):  # of 8 bits, but for what is missing
-        missing = np.isnan(pixels)  # the middle of 0–255, as in the model
-        return np.where(missing, 128, pixels).astype(np.uint8)
-    if pixels.dtype != np.uint8:
+    found = whole_bytes(pixels)
+    if found is None:
         raise other_bands(where, image.band_names, pixels.dtype.name, bands)
-    return np.asarray(pixels, np.uint8)
+    return found
 
 
 def positions(names: tuple[str, ...], bands: Bands) -> tuple[int, ...] | None:
@@ -117,6 +115,12 @@ def _bytes_of(path: Path, where: str) -> bytes:
         raise ImageError(f"{where}: {refusal}") from refusal
 
 
-def _whole_bytes(pixels: Raster) -> bool:
+def whole_bytes(pixels: Raster) -> Pixels | None:
+    """Pixels of 8 bits, or of 8 bits but for what is missing: that becomes the middle of 0–255, as in the model. None:
+    others."""
+    if pixels.dtype == np.uint8:
+        return np.asarray(pixels, np.uint8)
     finite = pixels[np.isfinite(pixels)]
-    return not finite.size or bool(((finite >= 0) & (finite <= 255) & (finite == np.rint(finite))).all())
+    if pixels.dtype != np.float32 or not ((finite >= 0) & (finite <= 255) & (finite == np.rint(finite))).all():
+        return None
+    return np.where(np.isnan(pixels), 128, pixels).astype(np.uint8)

@@ -1,7 +1,7 @@
 """VRTs and JPEG 2000 files of any size, read by rows through GDAL: only the parts needed are decoded.
 
 Stored values are given, as of a TIFF: a scale and offset in the file are not applied. What the file's no-data value,
-alpha band or mask leaves out has no data: NaN, or of 8-bit red, green and blue a list of places.
+alpha band or mask leaves out has no data: NaN, or of bands of 8 bits a list of places.
 
 Shapes: H, W height and width in pixels; N bands.
 """
@@ -21,7 +21,7 @@ from pixelwise.images.banded_image import COLOUR_NAMES, BandedImage, numbered
 from pixelwise.images.dropped_content import DroppedContent
 from pixelwise.images.files import shown
 from pixelwise.images.input_image import unused_bands
-from pixelwise.images.no_data import as_raster
+from pixelwise.images.no_data import areas_of, as_raster
 from pixelwise.images.read_as import chosen, other_bands, positions
 from pixelwise.images.tiff import georeference
 from pixelwise.maps.chip_files import kept_bands
@@ -64,7 +64,7 @@ class MapRows:
         self.dropped: tuple[DroppedContent, ...] = () if self.bands == RGB else unused_bands(self.names, self.bands)
         self.resolution: tuple[Any, Any, int] | None = None
         self.place = _geo_tags(opened)
-        self.absent = self._is_absent if self.masked and self.bands == RGB else None
+        self.absent = self._is_absent if self.masked and self.bands.dtype == "uint8" else None
 
     def rows(self, first: int, stop: int) -> Raster:
         """Rows [first, stop): [rows, W, N], NaN where the file has no data. Raises ImageError: damaged."""
@@ -98,14 +98,8 @@ class MapRows:
         return bool(self._missing(top, bottom, left, right).all())
 
     def absent_within(self, top: int, bottom: int) -> list[tuple[slice, slice]]:
-        """Rows and columns without data, from `top`, of red, green and blue; of other bands they are NaN in `rows`."""
-        if self.absent is None:
-            return []
-        found = []
-        for y, row in enumerate(self._missing(top, bottom)):
-            ends = np.flatnonzero(np.diff(row, prepend=False, append=False)).tolist()
-            found += [(slice(y, y + 1), slice(a, b)) for a, b in zip(ends[::2], ends[1::2], strict=True)]
-        return found
+        """Rows and columns without data, from `top`, of bands of 8 bits; of others they are NaN in `rows`."""
+        return [] if self.absent is None else areas_of(self._missing(top, bottom))
 
     def close(self) -> None:
         self.opened.close()

@@ -17,10 +17,12 @@ from pathlib import Path
 
 from pixelwise.datasets.channel_files import ENDINGS, NUMBERS
 from pixelwise.datasets.file_kinds import is_volume
-from pixelwise.datasets.stacked_files import stack_part, stacked_bytes
+from pixelwise.datasets.stacked_files import absent_in_stack, stack_part, stacked_bytes
 from pixelwise.errors import ImageError
 from pixelwise.images.band_facts import band_facts
+from pixelwise.images.declared_no_data import Absent
 from pixelwise.images.files import read_bytes, shown
+from pixelwise.images.input_image import InputImage
 from pixelwise.records import RGB, Bands
 
 
@@ -66,8 +68,17 @@ def source_bytes(image: Path, channels: tuple[Path, ...]) -> bytes:
     """An image's file; of several channels, one NumPy array [H, W, bands]. Raises Refusal."""
     if not channels:
         return read_bytes(image)
-    part = stack_part([(str(number), path) for number, path in enumerate(channels)])
-    return stacked_bytes(channels[0], part.partition(":")[2])
+    return stacked_bytes(channels[0], _entry(channels))
+
+
+def _entry(channels: tuple[Path, ...]) -> str:
+    return stack_part([(str(number), path) for number, path in enumerate(channels)]).partition(":")[2]
+
+
+def absent_in_source(image: InputImage, channels: tuple[Path, ...]) -> Absent | None:
+    """Where an image's file, or each of its channels, declares that it holds no data and the pixels cannot say it,
+    [H, W]; None: nowhere. Raises Refusal."""
+    return image.absent() if not channels else absent_in_stack(channels[0], _entry(channels))
 
 
 def source_digest(image: Path, channels: tuple[Path, ...]) -> bytes:

@@ -12,7 +12,7 @@ import errno
 import hashlib
 import os
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
@@ -21,16 +21,23 @@ from typing import Any, NamedTuple
 from pixelwise.bundle.metadata import Metadata
 from pixelwise.datasets.file_kinds import is_volume
 from pixelwise.errors import ImageError, OutputError, PixelwiseError
-from pixelwise.images.declared_no_data import void_where
+from pixelwise.images.declared_no_data import Absent, void_where
 from pixelwise.images.decode import MAX_PIXELS
 from pixelwise.images.dropped_content import DroppedContent
-from pixelwise.images.files import Refusal, shown, writing_whole
+from pixelwise.images.files import Refusal, shown
 from pixelwise.images.input_image import InputImage
 from pixelwise.maps.grid import Grid
 from pixelwise.maps.map_polygons import PolygonOptions
 from pixelwise.maps.mosaic import is_mosaic
 from pixelwise.objects.object_options import ObjectOptions
-from pixelwise.prediction.channel_groups import digest_of, modified_at, source_bytes, source_digest, source_stat
+from pixelwise.prediction.channel_groups import (
+    absent_in_source,
+    digest_of,
+    modified_at,
+    source_bytes,
+    source_digest,
+    source_stat,
+)
 from pixelwise.prediction.confidence_maps import RowsOfProbabilities
 from pixelwise.prediction.label_volume import ENDINGS, label_volume, refuse_outputs
 from pixelwise.prediction.large.tile_plan import Tiles, is_cut, is_large, is_read_by_rows, loses_scale, tile_size
@@ -39,6 +46,7 @@ from pixelwise.prediction.map_outputs import map_files, note, place_of
 from pixelwise.prediction.objects_once import ObjectsOnce
 from pixelwise.prediction.outputs import DEFAULT, LARGE_OUTPUTS, OUTPUTS, STATE, WholeImage
 from pixelwise.prediction.probability_maps import PROBABILITY_FILES, ProbabilityOptions
+from pixelwise.prediction.result_files import ResultFile, refuse_overwriting, write_results
 from pixelwise.prediction.volume_slices import VolumeSlices
 from pixelwise.records import OnProgress, Prediction, Raster, no_progress
 
@@ -141,7 +149,7 @@ def label_into(
     if not job.channels and (is_mosaic(job.image) or is_read_by_rows(job.image, options.tiles, bands)):
         with room(MAX_PIXELS), turn:
             record |= {"sha256": digest_of(job.image), "bytes": job.image.stat().st_size, "modified_ns": modified_ns}
-            return record | label_tiles_of(model, job, options, None, tile_progress)
+            return record | label_tiles_of(model, job, options, None, None, tile_progress)
     data = source_bytes(job.image, job.channels)
     stored = source_stat(job.image, job.channels)[0] if job.channels else len(data)
     record |= {"sha256": hashlib.sha256(data).hexdigest(), "bytes": stored, "modified_ns": modified_ns}
@@ -149,7 +157,7 @@ def label_into(
     size = encoded.height, encoded.width
     with room(encoded.stored_pixels):
         start = time.perf_counter()
-        (image_HWN, dropped), absent_HW = encoded.decode(), encoded.absent()
+        (image_HWN, dropped), absent_HW = encoded.decode(), absent_in_source(encoded, job.channels)
         record["notes"] = notes_of(dropped)
         del data, encoded
         decode_ms = (time.perf_counter() - start) * 1e3
@@ -157,7 +165,7 @@ def label_into(
         if in_one_scale or options.is_cut(size, model.metadata):
             with turn:
                 notes = record["notes"] + in_one_scale
-                return record | label_tiles_of(model, job, options, image_HWN, tile_progress, notes)
+                return record | label_tiles_of(model, job, options, image_HWN, absent_HW, tile_progress, notes)
         with turn:
             start = time.perf_counter()
             by_rows = None
@@ -246,12 +254,13 @@ def label_tiles_of(
     job: Job,
     options: LabelOptions,
     image_HWN: Raster | None,
+    absent_HW: Absent | None,
     progress: OnProgress,
     notes: Sequence[dict[str, str]] = (),
 ) -> Record:
     """Label an image tile by tile: pixels, or None for a file read as it is labelled. Returns its part of the record.
 
-    `notes`: of the pixels; those of a TIFF are found as it is read.
+    `absent_HW`: where the pixels' file holds no data; `notes`: of the pixels. Those of a file are found as it is read.
 
     Raises:
         ImageError: it cannot be read or cut, or an option does not work with tiles.
@@ -279,7 +288,10 @@ def label_tiles_of(
     if image_HWN is None and results.keys() - writers.keys() >= {"labels"}:
         results["labels"] = with_ending(base, ".tif")  # with the image's tags, whatever they say
     refuse_overwriting(job.image, results.values())
-    image = open_rows(job.image, model.metadata.bands) if image_HWN is None else ArrayImage(image_HWN, job.image)
+    if image_HWN is None:
+        image = open_rows(job.image, model.metadata.bands)
+    else:
+        image = ArrayImage(image_HWN, job.image, absent_HW)
     with objects_once(model, options, job) as objects:
         written = LargeResults(base, results, name_of_image(job), options.probabilities, writers, objects)
         facts = label_large(model.engine, job.image, image, written, options.tiles, progress=progress)
@@ -294,12 +306,6 @@ def label_tiles_of(
         "notes": [*(notes_of(image.dropped) if image_HWN is None else notes), *lost],
         **objects.record,
     }
-
-
-def refuse_overwriting(image: Path, results: Iterable[Path]) -> None:
-    """Raise ImageError if a result would be written over the image."""
-    if os.path.realpath(image) in map(os.path.realpath, results):
-        raise ImageError(f"{shown(image)}: its labels would overwrite it. Choose another folder for --out.")
 
 
 def rounded(shares: dict[str, float]) -> dict[str, float]:
@@ -345,15 +351,6 @@ def paths_of(job: Job, save: Sequence[str]) -> list[Path]:
     return [job.out / OUTPUTS[key].folder / (job.name + own.get(key, OUTPUTS[key].ending)) for key in save]
 
 
-class ResultFile(NamedTuple):
-    """One file of an image's results."""
-
-    key: str  # of OUTPUTS, or for a file beside one of those, its name
-    path: Path
-    parts: Callable[[Any], Iterable[bytes]]  # of a WholeImage, or on a map of any LabelSource
-    on_map: bool
-
-
 def files_of(job: Job, options: LabelOptions, grid: Grid | None) -> list[ResultFile]:
     """The files of an image's results. `grid`: its place on the earth, if it has one."""
     placed = [] if grid is None else map_files(options.save, grid, options.polygons, job.out / STATE)
@@ -364,35 +361,3 @@ def files_of(job: Job, options: LabelOptions, grid: Grid | None) -> list[ResultF
         for key, path in zip(others, paths_of(job, others), strict=True)
     ]
     return on_map + plain
-
-
-def write_results(files: Sequence[ResultFile], source: Any, image: Path | None) -> None:
-    """Write all files or none: if one cannot be written, those that were new are removed.
-
-    Args:
-        source: what `parts` of the files are made from.
-        image: the image's file, over which none may be written.
-
-    Raises:
-        ImageError: one would overwrite the image, or cannot be made of it.
-        OutputError: one cannot be written.
-    """
-    written: list[Path] = []
-    if image is not None:
-        refuse_overwriting(image, (file.path for file in files))
-    try:
-        for _, path, parts, _ in files:
-            is_new = not os.path.lexists(path)
-            try:
-                path.parent.mkdir(parents=True, exist_ok=True)
-            except OSError as error:
-                reason = f"cannot be created ({error.strerror}). Choose another folder."
-                raise OutputError(f"{shown(path.parent)}: {reason}") from error
-            with writing_whole(path) as file:
-                file.writelines(parts(source))
-            if is_new:
-                written.append(path)
-    except BaseException:
-        for path in written:
-            path.unlink(missing_ok=True)
-        raise

@@ -40,14 +40,12 @@ from pixelwise.prediction.label_file import (
     Job,
     LabelOptions,
     Record,
-    ResultFile,
     as_text,
     error_message,
     failed,
     name_of_image,
     names_of,
     paths_of,
-    write_results,
 )
 from pixelwise.prediction.load_model import BUNDLE_NAME, RUN_MARKS
 from pixelwise.prediction.manifest import FILE_NAME as MANIFEST
@@ -55,6 +53,7 @@ from pixelwise.prediction.manifest import open_manifest, settings_of
 from pixelwise.prediction.map_outputs import has_geo, place_of, placed_objects
 from pixelwise.prediction.object_files import coco_parts, csv_parts, geojson_parts, map_parts, parquet_parts
 from pixelwise.prediction.objects_once import check_separations, kept_objects
+from pixelwise.prediction.result_files import ResultFile, write_results
 from pixelwise.prediction.run_summary import RunTally, Summary
 from pixelwise.records import RGB, Bands, ClassList, Labels, Raster, Sample
 

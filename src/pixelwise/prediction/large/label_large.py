@@ -29,7 +29,7 @@ from pixelwise.prediction.large.blended_scores import BlendedScores
 from pixelwise.prediction.large.label_store import LabelStore
 from pixelwise.prediction.large.large_outputs import StoredLabels, write_tiff
 from pixelwise.prediction.large.layers import PixelLayer, Values, layer_values, layers_for
-from pixelwise.prediction.large.rows_of_image import RowsOfImage
+from pixelwise.prediction.large.rows_of_image import ArrayImage, RowsOfImage
 from pixelwise.prediction.large.tile_plan import Tiles, bytes_of_pixel, tiling_of
 from pixelwise.prediction.large.tiles import Tiling, label_tiles, not_scored
 from pixelwise.prediction.objects_once import ObjectsOnce
@@ -99,8 +99,9 @@ def label_large(
         with LabelStore(base, size, about | cut, layers) as store:
             resumed_at = store.rows_done
             if resumed_at < image.height:
-                bands = engine.bundle.metadata.bands
-                declared = declared_no_data(path, bands) if bands.dtype == "uint8" else None  # others hold NaN
+                declared = None  # bands of other depths hold NaN, and arrays know it
+                if engine.bundle.metadata.bands.dtype == "uint8" and not isinstance(image, ArrayImage):
+                    declared = declared_no_data(path, engine.bundle.metadata.bands)
                 with declared or nullcontext():
                     label_rows(engine, image, plan, store, progress, declared)
             name = results.name or path.name

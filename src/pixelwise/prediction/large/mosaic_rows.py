@@ -5,8 +5,8 @@ Shapes: H, W the size of all of them together; N bands; R rows.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from itertools import pairwise
+import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pixelwise.errors import ImageError
+from pixelwise.images.declared_no_data import DeclaredNoData, declared_no_data
 from pixelwise.images.dropped_content import DroppedContent
 from pixelwise.images.files import shown
-from pixelwise.images.no_data import without_data
+from pixelwise.images.no_data import areas_of, without_data
 from pixelwise.images.read_as import read_image_as
 from pixelwise.images.tiff import place_in_file
 from pixelwise.images.tiff_header import tiff_size
@@ -37,32 +38,46 @@ class MosaicRows:
         self.mosaic, self.bands, self.open_rows = mosaic, bands, open_rows
         self.height, self.width = mosaic.grid.size
         self.opened: dict[MosaicTile, RowsOfImage] = {}
+        self.declared: dict[MosaicTile, DeclaredNoData] = {}  # of those images that declare a no-data value
         self.found: dict[DroppedContent, None] = {}
-        self.left_out: dict[MosaicTile, list[tuple[slice, slice]]] = {}  # areas of an image that its file does not have
+        self.lock = threading.Lock()  # rows are read in another thread than what is absent
+        self.empty: dict[int, NDArray[np.uint8]] = {}  # rows that were read with pixels of no image, one bit per pixel
         first = mosaic.tiles[0]
         place, self.resolution = place_in_file(first.path)
         self.place = {code: moved(code, tag, first) for code, tag in place.items()}
 
     def rows(self, first: int, stop: int) -> Raster:
         """Rows [first, stop): [R, W, N]; 0 where there is no image, NaN where values are float32."""
-        empty = np.nan if self.bands.dtype == "float32" else 0
-        out = np.full((stop - first, self.width, len(self.bands)), empty, self.bands.dtype)
+        value = np.nan if self.bands.dtype == "float32" else 0
+        out = np.full((stop - first, self.width, len(self.bands)), value, self.bands.dtype)
+        empty = np.ones((stop - first, self.width), np.bool_)
         for tile, top, bottom in self.crossing(first, stop):
             image = self.image_of(tile)
             pixels = image.rows(top - tile.top, bottom - tile.top)
-            here = out[top - first : bottom - first, tile.left : tile.left + tile.width]
-            missing = without_data(pixels)
-            for rows, columns in image.absent_within(top - tile.top, bottom - tile.top):
-                missing = np.zeros(pixels.shape[:2], np.bool_) if missing is None else missing
-                missing[rows, columns] = True
+            here = slice(top - first, bottom - first), slice(tile.left, tile.left + tile.width)
+            missing = self.missing(tile, image, top - tile.top, pixels)
             if missing is None:
-                here[:] = pixels
+                out[here], empty[here] = pixels, False
             else:
-                here[~missing] = pixels[~missing]
+                out[here][~missing] = pixels[~missing]
+                empty[here] &= missing
             self.found |= dict.fromkeys(image.dropped)
+        with self.lock:
+            self.empty |= {first + int(y): np.packbits(empty[y]) for y in np.flatnonzero(empty.any(1))}
         for tile in [tile for tile in self.opened if tile.top + tile.height <= first]:
-            self.opened.pop(tile).close()
+            self.close_image(tile)
         return out
+
+    def missing(self, tile: MosaicTile, image: RowsOfImage, top: int, pixels: Raster) -> NDArray[np.bool_] | None:
+        """Where an image has no data in these rows of it, from `top`, as pixels or its file say it; None: nowhere."""
+        missing = np.zeros(pixels.shape[:2], np.bool_)
+        for rows, columns in image.absent_within(top, top + len(pixels)):
+            missing[rows, columns] = True
+        declared = self.declared[tile].window(top, 0, len(pixels), tile.width) if tile in self.declared else None
+        for more in (without_data(pixels), declared):
+            if more is not None:
+                missing |= more
+        return missing if missing.any() else None
 
     def image_of(self, tile: MosaicTile) -> RowsOfImage:
         image = self.opened.get(tile)
@@ -75,7 +90,9 @@ class MosaicRows:
                 image.close()
                 raise ImageError(f"{shown(tile.path)}: it has changed since the run began. Start over: --fresh")
             self.opened[tile] = image
-            self.left_out[tile] = image.absent_within(0, image.height)
+            declared = declared_no_data(tile.path, self.bands) if self.bands.dtype == "uint8" else None
+            if declared is not None:  # others hold NaN
+                self.declared[tile] = declared
         return image
 
     def crossing(self, first: int, stop: int) -> list[tuple[MosaicTile, int, int]]:
@@ -83,51 +100,30 @@ class MosaicRows:
         cut = ((one, max(one.top, first), min(one.top + one.height, stop)) for one in self.mosaic.tiles)
         return [(one, top, bottom) for one, top, bottom in cut if top < bottom]
 
-    def covered(self, top: int, bottom: int, left: int, right: int) -> NDArray[np.bool_]:
-        """The pixels of a window that any image has."""
-        found = np.zeros((bottom - top, right - left), np.bool_)
-        for one, first, stop in self.crossing(top, bottom):
-            begin, end = max(one.left, left), min(one.left + one.width, right)
-            if begin < end:
-                found[first - top : stop - top, begin - left : end - left] = True
-        return found
-
     def absent(self, top: int, bottom: int, left: int, right: int) -> bool:
         """Whether no image has pixels of rows [top, bottom) and columns [left, right)."""
         return not any(one.left < right and left < one.left + one.width for one, _, _ in self.crossing(top, bottom))
 
     def absent_within(self, top: int, bottom: int) -> list[tuple[slice, slice]]:
-        """The areas of rows [top, bottom) without pixels in any file: rows, counted from `top`, and columns."""
-        edges = {top, bottom}
-        for _, first, stop in self.crossing(top, bottom):
-            edges |= {first, stop}
-        found, cuts = [], sorted(edges)
-        for begin, end in pairwise(cuts):  # between two edges each row has the same images
-            is_covered = np.concatenate([[True], self.covered(begin, begin + 1, 0, self.width)[0], [True]])
-            turns = np.flatnonzero(np.diff(is_covered))
-            found += [
-                (slice(begin - top, end - top), slice(int(left), int(right)))
-                for left, right in zip(turns[::2], turns[1::2], strict=True)
-            ]
-        return found + [area for one in self.crossing(top, bottom) for area in self.left_out_of(*one, top)]
-
-    def left_out_of(self, tile: MosaicTile, first: int, stop: int, top: int) -> Iterator[tuple[slice, slice]]:
-        """The areas of rows [first, stop) that an image's file does not have, and no other image covers."""
-        others = [one for one, _, _ in self.crossing(first, stop) if one != tile]
-        for rows, columns in self.left_out.get(tile, ()):
-            begin, end = max(rows.start + tile.top, first), min(rows.stop + tile.top, stop)
-            left, right = columns.start + tile.left, min(columns.stop, tile.width) + tile.left
-            if begin < end and not any(one.left < right and left < one.left + one.width for one in others):
-                yield slice(begin - top, end - top), slice(left, right)
+        """The areas of rows [top, bottom), which were read, without data in any image: rows, counted from `top`, and
+        columns. Each row is asked for once."""
+        with self.lock:
+            rows = {y: self.empty.pop(y) for y in range(top, bottom) if y in self.empty}
+        empty = ((y, np.unpackbits(bits, count=self.width).view(np.bool_)) for y, bits in rows.items())
+        return [area for y, row in empty for area in areas_of(row[None], y - top)]
 
     @property
     def dropped(self) -> tuple[DroppedContent, ...]:
         return tuple(self.found)
 
+    def close_image(self, tile: MosaicTile) -> None:
+        self.opened.pop(tile).close()
+        if declared := self.declared.pop(tile, None):
+            declared.tiff.close()
+
     def close(self) -> None:
-        for image in self.opened.values():
-            image.close()
-        self.opened.clear()
+        for tile in list(self.opened):
+            self.close_image(tile)
 
 
 def moved(code: int, tag: tuple[int, int, Any], first: MosaicTile) -> tuple[int, int, Any]:

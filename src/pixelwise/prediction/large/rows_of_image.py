@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Protocol
 
+from pixelwise.images.declared_no_data import Absent
 from pixelwise.images.dropped_content import DroppedContent
+from pixelwise.images.no_data import areas_of
 from pixelwise.images.tiff import place_in_file
 from pixelwise.prediction.large.tiles import IsAbsent
 from pixelwise.records import Raster
@@ -34,9 +36,13 @@ class RowsOfImage(Protocol):
 class ArrayImage:
     """An image in memory."""
 
-    def __init__(self, pixels_HWN: Raster, path: Path | None = None) -> None:
-        """`path`: the file that it was decoded from, whose place on the earth results keep."""
-        self.pixels = pixels_HWN
+    def __init__(self, pixels_HWN: Raster, path: Path | None = None, absent_HW: Absent | None = None) -> None:
+        """
+        Args:
+            path: the file that it was decoded from, whose place on the earth results keep.
+            absent_HW: where its file holds no data and the pixels cannot say it.
+        """
+        self.pixels, self.absent_HW = pixels_HWN, absent_HW
         self.height, self.width = pixels_HWN.shape[:2]
         self.absent: IsAbsent | None = None
         self.place: dict[int, tuple[int, int, Any]] = {}
@@ -48,8 +54,8 @@ class ArrayImage:
     def rows(self, first: int, stop: int) -> Raster:
         return self.pixels[first:stop]
 
-    def absent_within(self, _top: int, _bottom: int) -> list[tuple[slice, slice]]:
-        return []
+    def absent_within(self, top: int, bottom: int) -> list[tuple[slice, slice]]:
+        return [] if self.absent_HW is None else areas_of(self.absent_HW[top:bottom])
 
     def close(self) -> None:
         pass
