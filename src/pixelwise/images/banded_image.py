@@ -58,6 +58,7 @@ class BandedImage:
     dropped: tuple[DroppedContent, ...] = ()  # content of the file that is not in the pixels
     no_data: float | None = None  # the value that the file declares as no data
     notes: tuple[str, ...] = ()  # what was decided: "−9999 in 12 pixels is taken as no data"
+    stored: str = ""  # the type of the file's values, where pixels are float32 only for their NaN
 
     @property
     def band_names(self) -> tuple[str, ...]:

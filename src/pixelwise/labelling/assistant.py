@@ -109,6 +109,7 @@ class Assistant:
         asked = (window or Window.whole(*size)).clipped(*size)
         area = Window.whole(*size) if size[0] * size[1] <= WHOLE_PIXELS else asked
         by_person_HW = (drawn_HW == DRAWN) & (keys_HW != VOID)
+        decided_hw = by_person_HW[asked.slices]
         samples = sample_strokes(np.where(by_person_HW, keys_HW, VOID), by_person_HW)
         if self.model is None and not (len(samples) or self.memory.knows(keys, image_id)):
             labels_hw = np.full((asked.h, asked.w), VOID, np.uint8)
@@ -118,8 +119,9 @@ class Assistant:
             labels_hw, confidence_hw = self.label(image_id, view, samples, keys_HW, keys, model_keys or keys)
             inside = np.s_[asked.y - area.y :, asked.x - area.x :]
             labels_hw, confidence_hw = (one[inside][: asked.h, : asked.w] for one in (labels_hw, confidence_hw))
-            labels_hw[by_person_HW[asked.slices] | view.no_data[inside][: asked.h, : asked.w]] = VOID
-        place = least_sure(confidence_hw, by_person_HW[asked.slices])
+            decided_hw = decided_hw | view.no_data[inside][: asked.h, : asked.w]
+            labels_hw[decided_hw] = VOID
+        place = least_sure(confidence_hw, decided_hw)
         place = Window(place.x + asked.x, place.y + asked.y, place.w, place.h)
         source: Literal["assistant", "model"] = "assistant" if self.model is None else "model"
         return Proposal(asked, labels_hw, confidence_hw, place, source, (time.perf_counter() - began) * 1000)

@@ -18,10 +18,11 @@ from pathlib import Path, PurePath
 from pixelwise.datasets.dataset_toml import dataset_toml
 from pixelwise.datasets.formats import cvat, labelstudio
 from pixelwise.datasets.new_folder import new_folder, require_new
+from pixelwise.images.declared_no_data import void_where
 from pixelwise.images.false_colour import false_colour
 from pixelwise.images.files import shown, utf8, write_whole
 from pixelwise.images.image_files import write_png
-from pixelwise.prediction.load_model import Model, as_input
+from pixelwise.prediction.load_model import Model, absent_in, as_input
 from pixelwise.records import RGB, Labels
 
 KINDS = ("cvat", "labelstudio")
@@ -65,7 +66,7 @@ def labelled_images(model: Model, images: Sequence[Path], folder: Path) -> Itera
             name = f"{stem}-{number}{suffix}"
         taken.add(name.casefold())
         image_HWN = as_input(path, bands)
-        labels_HW = model.predict(image_HWN).labels
+        labels_HW = void_where(model.predict(image_HWN).labels, absent_in(path, bands))
         if bands == RGB:
             write_whole(folder / name, path.read_bytes())
         else:

@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 
 from pixelwise.images.false_colour import false_colour
+from pixelwise.images.read_as import whole_bytes
 from pixelwise.labelling.encoder_features import FeatureSession
 from pixelwise.labelling.patch import Keys, Mask, Window
 from pixelwise.labelling.pixel_features import FeatureGrid, FeatureMap, ImageFeatures, Values, pixel_maps
@@ -105,8 +106,10 @@ def view_of(image_hwN: Raster, bands: Bands, area: Window, features: FeatureSess
 
 
 def as_model_takes(image_hwN: Raster, model: Model) -> Raster:
-    """Contiguous, in the model's type: 16-bit values become float32."""
+    """Contiguous, in the model's type: 16-bit values become float32, and 8-bit ones with missing values uint8."""
     array: Any = image_hwN
+    if model.metadata.bands.dtype == "uint8" and (found := whole_bytes(image_hwN)) is not None:
+        return contiguous(found)
     return contiguous(array.astype(model.metadata.bands.dtype, copy=False))
 
 

@@ -24,7 +24,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from pixelwise.datasets.read_sample import image_size_of, read_sample_image, sample_bands
+from pixelwise.datasets.read_sample import image_size_of, read_sample_image
+from pixelwise.datasets.sample_gaps import bands_with_gaps
 from pixelwise.errors import DataError, ImageError, LabelLockedError, OutputError, UsageError
 from pixelwise.images.banded_image import BandedImage
 from pixelwise.images.files import Refusal, shown
@@ -151,10 +152,10 @@ class Workspace(ClassOperations):
             return self._photos[image_id]
 
     def pixels(self, image_id: str) -> BandedImage:
-        """All bands of a photo, in full depth. Raises ImageError: it cannot be read."""
+        """All bands of a photo, in full depth, NaN where it has no data. Raises ImageError: it cannot be read."""
         photo = self.photo(image_id)
         try:
-            return sample_bands(photo.sample)
+            return bands_with_gaps(photo.sample)
         except Refusal as refusal:
             raise ImageError(f"{shown(photo.path)}: {refusal}") from refusal
 

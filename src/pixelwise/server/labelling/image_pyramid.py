@@ -84,13 +84,13 @@ def halved(values_HWN: Raster) -> Raster:
     return out
 
 
-def display_bands(names: Sequence[str], pixels_HWN: Raster, ranges: Sequence[Sequence[float]]) -> Bands:
+def display_bands(names: Sequence[str], ranges: Sequence[Sequence[float]], *, is_8_bit: bool) -> Bands:
     """The bands of an image that no dataset describes, with the range that shows it well.
 
     Args:
-        ranges: for each band, the values below which 2 % and 98 % of its values lie.
+        ranges: for each band, the values below which 2 % and 98 % of its values lie; of 8 bits, all are shown.
     """
-    if pixels_HWN.dtype == np.uint8:
+    if is_8_bit:
         whole = (0.0,) * len(names), (255.0,) * len(names)
         return RGB if tuple(names) == RGB.names else Bands(tuple(names), "uint8", *whole)
     low = tuple(float(one[0]) for one in ranges)

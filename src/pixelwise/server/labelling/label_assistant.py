@@ -180,7 +180,7 @@ class LabelAssistant:
             return None
         labels_hw = self.workspace.classes.resolve()[found.keys_HW[window.slices]]
         confidence_hw = found.confidence_HW[window.slices].copy()
-        place = least_sure(confidence_hw, np.zeros(confidence_hw.shape, np.bool_))
+        place = least_sure(confidence_hw, labels_hw == VOID)  # where the image has no data, above all
         place = Window(place.x + window.x, place.y + window.y, place.w, place.h)
         return Proposal(window, labels_hw, confidence_hw, place, "model", 0.0)
 

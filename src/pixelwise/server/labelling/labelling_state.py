@@ -9,13 +9,14 @@ import itertools
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from pixelwise.datasets.read_sample import sample_facts
 from pixelwise.errors import DataError, PixelwiseError
 from pixelwise.images.files import Refusal, real_path, shown
+from pixelwise.images.no_data import without_data
 from pixelwise.labelling.assistant import Proposal
 from pixelwise.labelling.class_operations import ImageStatus
 from pixelwise.labelling.click_model import ClickModel
@@ -222,10 +223,13 @@ class LabellingState:
 
     def click(self, image_id: str, clicks: Sequence[Click], window: Window) -> Region:
         """The object at the clicks."""
-        if self.click_model is None:
-            return self.assistant.click(image_id, self.photograph(image_id), clicks, window)
         pyramid = self.pyramid(image_id)
-        return self.click_model.click(image_id, pyramid.pixels, pyramid.bands, clicks, window)
+        if self.click_model is None:
+            region = self.assistant.click(image_id, self.photograph(image_id), clicks, window)
+        else:
+            region = self.click_model.click(image_id, pyramid.pixels, pyramid.bands, clicks, window)
+        missing_hw = without_data(pyramid.pixels[region.window.slices])
+        return region if missing_hw is None else replace(region, mask_hw=region.mask_hw & ~missing_hw)
 
     def photograph(self, image_id: str) -> tuple[Raster, Bands]:
         """The photo in the bands that models of this folder take, with the range of its values.
@@ -236,7 +240,7 @@ class LabellingState:
         if pyramid.bands.names == workspace.bands.names:
             return pyramid.pixels, pyramid.bands
         pixels = workspace.raster(image_id)
-        return pixels, display_bands(workspace.bands.names, pixels, ranges_of(pixels))
+        return pixels, display_bands(workspace.bands.names, ranges_of(pixels), is_8_bit=pixels.dtype.name == "uint8")
 
     def paths(self, image_id: str, anchor: tuple[int, int]) -> EdgePaths:
         """The paths from an anchor. Those of the last few are kept: the first one takes the longest."""

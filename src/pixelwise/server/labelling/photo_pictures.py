@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from pixelwise.datasets.read_sample import image_bytes, sample_bands
+from pixelwise.datasets.read_sample import image_bytes
+from pixelwise.datasets.sample_gaps import bands_with_gaps
 from pixelwise.images.banded_image import BandedImage
 from pixelwise.images.decode import open_image
 from pixelwise.images.false_colour import false_colour
@@ -34,9 +35,11 @@ def for_display(image: BandedImage) -> tuple[Raster, Bands]:
     pixels: Any = image.pixels
     if len(names) in (2, 4) and names[-1] == ALPHA:
         names, pixels = names[:-1], pixels[:, :, :-1]
-    if len(names) == 1 and pixels.dtype == np.uint8:
+    is_8_bit = "uint8" in (image.stored, pixels.dtype.name)
+    if len(names) == 1 and is_8_bit:
         return np.repeat(pixels, 3, axis=2), RGB
-    return np.ascontiguousarray(pixels), display_bands(names, pixels, ranges_of(pixels))
+    ranges = [] if is_8_bit else ranges_of(pixels)
+    return np.ascontiguousarray(pixels), display_bands(names, ranges, is_8_bit=is_8_bit)
 
 
 def thumbnail(sample: Sample) -> bytes:
@@ -49,7 +52,7 @@ def small_picture(sample: Sample, longest_px: int) -> Pixels:
     data = image_bytes(sample) if not sample.image_part else b""
     picture = small_jpeg(data, longest_px) if data and image_format(data) == "JPEG" else None
     if picture is None:
-        pixels, bands = for_display(sample_bands(sample))
+        pixels, bands = for_display(bands_with_gaps(sample))
         picture = false_colour(shrunk(pixels, longest_px), bands)
     return scaled(picture, min(longest_px / max(picture.shape[:2]), 1.0))
 

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pixelwise.datasets.read_sample import without_numbers
 from pixelwise.errors import PixelwiseError
+from pixelwise.images.declared_no_data import void_where
 from pixelwise.images.files import shown
 from pixelwise.labelling.labelled_dataset import make_folders
 from pixelwise.labelling.novelty import describer
@@ -111,6 +113,7 @@ class Prelabeller:
         facts = read_facts(path)
         if facts is None or facts.model != self.model.digest:
             prediction, description_F = self.describe(self.workspace.raster(photo.id))
+            prediction = replace(prediction, labels=void_where(prediction.labels, without_numbers(photo.sample)))
             facts = PhotoFacts(self.model.digest, uncertainty_of(prediction), description_F)
             make_folders(path.parent)
             keys_HW, confidence_HW = self.table[prediction.labels], confidence_of(prediction)
