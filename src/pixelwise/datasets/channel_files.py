@@ -17,6 +17,7 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePath
+from types import MappingProxyType
 
 from pixelwise.datasets.listing import Listing
 from pixelwise.datasets.pairing import Files
@@ -33,7 +34,7 @@ CHANNEL = re.compile(
 )
 ENDINGS = re.compile(r"^(.+)[-_. ]+([^-_. ]+)$"), re.compile(r"^(.+?)[-_. ]+([^-_. ]+[-_ ]\d+)$")  # a_nir, a_band_3
 NUMBERS = re.compile(r"\d{4}")
-COLOUR_ORDER = ("red", "green", "blue")
+COLOUR_ORDER = ("red", "green", "blue", "nir")
 
 
 def grouped_channels(images: Files, masks: Files, listing: Listing) -> Files:
@@ -59,28 +60,45 @@ def grouped_channels(images: Files, masks: Files, listing: Listing) -> Files:
     if len(channels) < 2 or count < MOST * len(found):
         return images
     names = _json_names(listing.root) if all(map(NUMBERS.fullmatch, channels)) else {}
+    rest = len(images) - sum(map(len, found.values()))
+    return group_channels(found, channels, listing, names, f"; {rest:,} other files are not used" if rest else "")
+
+
+def group_channels(
+    found: Mapping[str, Mapping[str, Path]],
+    channels: Sequence[str],
+    listing: Listing,
+    names: Mapping[str, str] = MappingProxyType({}),
+    more: str = "",
+) -> Files:
+    """The first file of each image; those without all channels are errors. The channels go to the listing.
+
+    Args:
+        found: image → channel → file.
+        names: of channels that are numbers.
+        more: the end of the note.
+    """
     grouped: dict[str, list[Path]] = {}
     for stem, own in found.items():
-        missing = [channel for channel in channels if channel not in own]
         ordered = sorted(own, key=_place)
         first = own[ordered[0]]
-        if missing:
-            what = f"the image {shown(stem)} has no {', '.join(missing)}; the others have {', '.join(channels)}."
+        if missing := sorted({*channels} - {*own}, key=_place):
+            others = ", ".join(sorted(channels, key=_place))
+            what = f"the image {shown(stem)} has no {', '.join(missing)}; the others have {others}."
             listing.error("bands-differ", first, what, "Add the file, or leave the image out (`train --skip-bad`).")
             continue
         grouped[stem] = [first]
         listing.channels[first] = [(names.get(channel, channel), own[channel]) for channel in ordered]
-    rest = len(images) - sum(map(len, found.values()))
     listed = ", ".join(names.get(channel, channel) for channel in sorted(channels, key=_place))
-    unused = f"; {rest:,} other files are not used" if rest else ""
-    listing.notes.append(f"One file a channel: {listed}, for {len(grouped):,} images{unused}.")
+    listing.notes.append(f"One file a channel: {listed}, for {len(grouped):,} images{more}.")
     return grouped
 
 
-def _place(channel: str) -> tuple[int, str]:
-    """Red, green, blue first, then by name."""
+def _place(channel: str) -> tuple[int, list[tuple[str, int]]]:
+    """Red, green, blue and near infrared first, then by name: b2 before b10."""
     name = channel.lower()
-    return (COLOUR_ORDER.index(name) if name in COLOUR_ORDER else len(COLOUR_ORDER), channel)
+    parts = [(word, int(number or 0)) for word, number in re.findall(r"(\D*)(\d*)", name)]
+    return (COLOUR_ORDER.index(name) if name in COLOUR_ORDER else len(COLOUR_ORDER), parts)
 
 
 def with_channels(samples: Sequence[Sample], listing: Listing) -> list[Sample]:

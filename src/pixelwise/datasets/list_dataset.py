@@ -17,6 +17,7 @@ from pixelwise.datasets.file_kinds import MASK_SUFFIXES
 from pixelwise.datasets.formats import (
     ade20k,
     ade20k_full,
+    band_folders,
     camvid,
     cityscapes,
     coco,
@@ -63,6 +64,7 @@ LAYOUTS: dict[str, Layout] = {  # in the order in which they are tried
     "layers": mask_layers,
     "matlab": matlab,
     "native": native,
+    "band-folders": band_folders,
     "camvid": camvid,
     "cityscapes": cityscapes,
     "voc": voc,

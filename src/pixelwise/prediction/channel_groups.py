@@ -3,7 +3,7 @@
     a_0000.tif, a_0001.tif     nnU-Net's numbers, as many as the model has bands
     a_red.tif, a_nir.tif       names of the model's bands at the end
     s1/red.tif, s1/nir.tif     a folder an image
-    red/a.tif, nir/a.tif       a folder a band
+    red/a.tif, nir/a.tif       a folder a band; test_red/red_a.tif, too
 
 Unlike in a dataset, the model says which channels there are: files are grouped where all of its bands are there. For a
 model of red, green and blue the files must be named so and hold one band each: `a_0000.png` … may be frames of a film.
@@ -12,11 +12,13 @@ model of red, green and blue the files must be named so and hold one band each: 
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 from pixelwise.datasets.channel_files import ENDINGS, NUMBERS
 from pixelwise.datasets.file_kinds import is_volume
+from pixelwise.datasets.formats.band_folders import PARTS
 from pixelwise.datasets.stacked_files import absent_in_stack, stack_part, stacked_bytes
 from pixelwise.errors import ImageError
 from pixelwise.images.band_facts import band_facts
@@ -37,8 +39,8 @@ def channels_of(image: Path, bands: Bands) -> tuple[Path, tuple[Path, ...]] | No
 
 
 def _names_a_colour(image: Path) -> bool:
-    """Whether red, green or blue ends its name or is its folder: quick, for folders of a million photos."""
-    return image.stem.endswith(RGB.names) or image.parent.name in RGB.names
+    """Whether red, green or blue ends its name or its folder's: quick, for folders of a million photos."""
+    return image.stem.endswith(RGB.names) or image.parent.name.endswith(RGB.names)
 
 
 def _one_band_each(files: tuple[Path, ...]) -> bool:
@@ -62,6 +64,26 @@ def _readings(image: Path, bands: Bands) -> Iterator[tuple[Path, tuple[Path, ...
     yield folder, tuple(folder / f"{name}{ending}" for name in bands.names)
     above = folder.parent
     yield above / image.stem, tuple(above / name / image.name for name in bands.names)
+    for band in bands.names:  # train_red/red_a.tif
+        if band in PARTS.split(folder.name):
+            files = tuple(
+                above / _with_word(folder.name, band, name) / f"{_with_word(image.stem, band, name)}{ending}"
+                for name in bands.names
+            )
+            yield above / _without_word(folder.name, band) / (_without_word(image.stem, band) or image.stem), files
+
+
+def _with_word(name: str, word: str, other: str) -> str:
+    """A name with another word in place of one at its begin or end: nir_a of red_a; unchanged without it."""
+    return other.join(re.split(_at_ends(word), name, maxsplit=1))
+
+
+def _without_word(name: str, word: str) -> str:
+    return _with_word(name, word, "").strip("-_. ")
+
+
+def _at_ends(word: str) -> str:
+    return rf"^{re.escape(word)}(?![^-_. ])|(?<![^-_. ]){re.escape(word)}$"
 
 
 def source_bytes(image: Path, channels: tuple[Path, ...]) -> bytes:
