@@ -179,7 +179,9 @@ class Runner:
         path = f"{bin_folder}{os.pathsep}{os.environ['PATH']}"
         self.environment = {**os.environ, "COLUMNS": str(COLUMNS), "OMP_NUM_THREADS": "1", "PATH": path}
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True, "encoding": "utf-8"}
-        command = [sys.executable, str(ROOT / "docs" / "warm_python.py")]
+        graphs = bin_folder / "graphs"
+        graphs.mkdir()
+        command = [sys.executable, str(ROOT / "docs" / "warm_python.py"), str(graphs)]
         self.warm = subprocess.Popen(command, env=self.environment, **pipes)
 
     def __enter__(self) -> Runner:

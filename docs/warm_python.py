@@ -1,6 +1,7 @@
 """A Python that has imported everything once and forks for each command: the pages' commands start in no time.
 
-Reads one JSON object a line: {"arguments": […], "program": "…", "folder": "…", "output": "…"}. Runs the program where
+Templates of exported graphs are kept in the folder that is its argument, so that each structure is traced once. Reads
+one JSON object a line: {"arguments": […], "program": "…", "folder": "…", "output": "…"}. Runs the program where
 there is one, and `pixelwise ARGUMENTS` otherwise. Answers each with its exit code.
 """
 
@@ -11,6 +12,7 @@ import logging
 import os
 import sys
 import warnings
+from pathlib import Path
 from typing import Any, NoReturn
 
 import cv2  # noqa: F401  this and the following: what the commands would import
@@ -21,6 +23,11 @@ import torch
 import pixelwise as pw
 from pixelwise.__main__ import main
 
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+
+import shared_exports
+
+shared_exports.use(Path(sys.argv[1]))
 for name in pw.__all__:
     getattr(pw, name)
 with warnings.catch_warnings():

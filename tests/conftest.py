@@ -143,8 +143,7 @@ def make_bundle(
         provenance=provenance or {},
         bands=bands,
     )
-    with shared_exports.shared():
-        export_bundle(network, preprocess, metadata, images, path)
+    export_bundle(network, preprocess, metadata, images, path)
     return deployable(network)
 
 
@@ -158,8 +157,8 @@ def picture(seed: int, height: int, width: int) -> np.ndarray[Any, np.dtype[np.u
 
 @pytest.fixture(scope="session", autouse=True)
 def once_a_session(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """What every export would do again: torch.onnx parses its operators once a process, and a network that several
-    tests make, with the same weights, is exported once."""
+    """What every export would do again: torch.onnx parses its operators once a process, and a structure that several
+    tests export is traced once."""
     base = tmp_path_factory.getbasetemp()
     folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "graphs"
     folder.mkdir(exist_ok=True)

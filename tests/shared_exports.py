@@ -1,31 +1,24 @@
-"""Exports for tests: torch.onnx takes seconds for each, most of them for what it has done before.
+"""Templates of graphs for tests: torch.onnx takes seconds for each, most of them for what another test has done before.
 
-`use` names a folder for graphs that all processes of a test session share; within `shared`, a network that was exported
-with the same weights, settings and stages before is taken from there. Everything after the graph (its comparison with
-torch on images, the metadata, the file) is made anew. Trainings and the tests of exporting itself share nothing.
+`use` names a folder for templates that all processes of a test session share. Everything after the template (the
+weights, the comparison with torch on images, the metadata, the file) is made anew by each test.
 """
 
 from __future__ import annotations
 
-import hashlib
 import os
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from functools import cache
+from collections.abc import Sequence
+from functools import cache, wraps
 from pathlib import Path
 from typing import Any
-from unittest.mock import patch
-
-_folder: Path | None = None
 
 
 def use(folder: Path) -> None:
-    """Share graphs in a folder from now on, and parse torch.onnx's operators once in this process."""
-    global _folder
-    _folder = folder
+    """Share templates in a folder from now on, and parse torch.onnx's operators once in this process."""
     if "torch" in sys.modules:
         parse_operators_once()
+        share_templates(folder)
 
 
 def parse_operators_once() -> None:
@@ -35,35 +28,22 @@ def parse_operators_once() -> None:
     ONNXRegistry.from_torchlib = staticmethod(cache(ONNXRegistry.from_torchlib))  # type: ignore[method-assign]
 
 
-@contextmanager
-def shared() -> Iterator[None]:
-    """Export a graph only if no process of this session has exported the same one."""
-    from pixelwise.bundle import export
+def share_templates(folder: Path) -> None:
+    """Trace a structure only if no process of this session has."""
+    import onnx
 
-    real = export.to_onnx
+    from pixelwise.bundle import graph_template
 
-    def to_onnx(graph: Any, tensors: Sequence[str]) -> Any:
-        import onnx
+    real = graph_template.template_of
 
-        if _folder is None:
-            return real(graph, tensors)
-        path = _folder / digest_of(graph, tensors)
+    @wraps(real)
+    def template_of(trace: Any, module: Any, tensors: Sequence[str]) -> Any:
+        path = folder / graph_template.structure_of(module, tensors)
         if not path.exists():
+            template = real(trace, module, tensors)
             part = path.with_suffix(f".{os.getpid()}")
-            part.write_bytes(real(graph, tensors).SerializeToString())
+            part.write_bytes(b"" if template is None else template.SerializeToString())
             part.replace(path)
-        return onnx.load_from_string(path.read_bytes())
+        return onnx.load_from_string(path.read_bytes()) if path.stat().st_size else None
 
-    with patch.object(export, "to_onnx", to_onnx):
-        yield
-
-
-def digest_of(graph: Any, tensors: Sequence[str]) -> str:
-    """Of all that a graph is made from: modules with their settings, weights, and the names of the stages."""
-    found = hashlib.sha256(repr((graph, list(tensors))).encode())
-    for name, module in graph.named_modules():
-        settings = {key: value for key, value in vars(module).items() if not key.startswith("_")}
-        found.update(repr((name, type(module), settings)).encode())
-    for name, tensor in (*graph.named_parameters(), *graph.named_buffers()):
-        found.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode() + tensor.detach().numpy().tobytes())
-    return found.hexdigest()
+    graph_template.template_of = template_of

@@ -17,9 +17,11 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 from onnx_ir.passes.common import DeduplicateHashedInitializersPass
 from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from pixelwise.bundle.bundle_file import Golden, golden_props, parse_bundle
 from pixelwise.bundle.golden_image import shrink
+from pixelwise.bundle.graph_template import filled_template
 from pixelwise.bundle.label_graph import add_labels
 from pixelwise.bundle.metadata import GROUPS, Metadata, Stage
 from pixelwise.bundle.mirrored_graph import write_mirror_images
@@ -78,8 +80,19 @@ def deployable(network: Network) -> Network:
     for part in network.modules():
         if isinstance(part, ConvNorm):
             part.fold()
+        elif isinstance(part, nn.Sequential):
+            fold_pairs(part)
     network.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
     return network
+
+
+def fold_pairs(layers: nn.Sequential) -> None:
+    """Fold each normalisation that follows a convolution into it."""
+    for place in range(len(layers) - 1):
+        convolution, norm = layers[place], layers[place + 1]
+        if isinstance(convolution, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
+            layers[place] = fuse_conv_bn_eval(convolution, norm)
+            layers[place + 1] = nn.Identity()
 
 
 def export_bundle(
@@ -129,6 +142,12 @@ def write_bundle(model: onnx.ModelProto, metadata: Metadata, image_HWN: Raster, 
 
 def to_onnx(graph: NetworkGraph, tensors: Sequence[str]) -> onnx.ModelProto:
     """Export with dynamic height and width. The named stages are inner tensors of the graph, not outputs."""
+    return filled_template(traced, graph, tensors)
+
+
+def traced(graph: nn.Module, tensors: Sequence[str]) -> onnx.ModelProto:
+    """What `to_onnx` returns, traced by torch.onnx."""
+    assert isinstance(graph, NetworkGraph)
     height, width = torch.export.Dim("H", min=1, max=1 << 16), torch.export.Dim("W", min=1, max=1 << 16)
     example = example_of(graph.preprocess.bands)
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # its warning about torchvision is irrelevant
@@ -158,11 +177,11 @@ def to_onnx(graph: NetworkGraph, tensors: Sequence[str]) -> onnx.ModelProto:
 
 def example_of(bands: Bands) -> Tensor:
     """An image of noise: uint8, or float32 across each band's range."""
-    shape = (360, 480, len(bands))
+    shape, random = (360, 480, len(bands)), torch.Generator().manual_seed(0)
     if bands.dtype == "uint8":
-        return torch.randint(0, 256, shape, dtype=torch.uint8)
+        return torch.randint(0, 256, shape, dtype=torch.uint8, generator=random)
     low, high = torch.tensor(bands.low), torch.tensor(bands.high)
-    return low + torch.rand(shape) * (high - low)
+    return low + torch.rand(shape, generator=random) * (high - low)
 
 
 def add_outputs(graph: onnx.GraphProto, classes: int, borders: int = 0) -> None:

@@ -326,8 +326,8 @@ def rehearse_export(network: Network, preprocess: Preprocess) -> None:
     network = copy.deepcopy(network).cpu().eval()
     stages = stages_of(network)
     try:
-        model = to_onnx(NetworkGraph(deployable(network), preprocess).eval(), [stage.tensor for stage in stages])
         tensors = [stage.tensor for stage in stages]
+        model = to_onnx(NetworkGraph(deployable(network), preprocess).eval(), tensors[:-1])  # the last are the scores
         check_exported(model.SerializeToString(), tensors, preprocess.size, preprocess.bands, network.borders)
         session = open_session(model.SerializeToString())
         for size in ((90, 120), (121, 77)):

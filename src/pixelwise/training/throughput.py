@@ -11,7 +11,8 @@ from dataclasses import replace
 
 import torch
 
-from pixelwise.bundle.export import NetworkGraph
+from pixelwise.bundle.export import NetworkGraph, deployable
+from pixelwise.bundle.graph_template import only_convolutions
 from pixelwise.model.mirrored import Mirrored
 from pixelwise.model.network import Network
 from pixelwise.records import Raster
@@ -29,7 +30,7 @@ MEASURED_SHARE = 0.01  # of the budget, for each of the two sizes
 MEASURED_S = (1.0, 10.0)  # but at least and at most this long
 TURN = 3  # steps at one size before switching to the other
 IMAGES = 8  # of the validation split
-EXPORT = 1.5  # time of an export relative to its rehearsal: it is also checked and calibrated
+EXPORT = 1.5  # time of an export relative to its rehearsal: the file is also written and read back
 REHEARSED = 3  # a rehearsal that took more than so many times the time for steps is not repeated
 EPOCH_SHARE = 0.03  # of the time that is left: validation of one epoch takes no more, or has one image
 COMPARED = 8 / 3  # an image is labelled by the network and by the graph, and so is a third of it
@@ -81,12 +82,13 @@ def measure(
     if distributed.is_first():
         exported = Mirrored(network, recipe.mirrors) if recipe.mirrors > 1 else network
         rehearsal_s = rehearsed_s(exported, validation)
-        if rehearsal_s < REHEARSED * limit_s:  # the first time includes imports: once more if there is time
+        # The first time includes imports, and tracing what later exports take from a template.
+        if rehearsal_s < REHEARSED * limit_s or only_convolutions(deployable(exported)):
             rehearsal_s = rehearsed_s(exported, validation)
         export_s = EXPORT * rehearsal_s
         export_s += COMPARED * answered_s(exported, validation, limit_s) * min(PARITY_IMAGES, len(validation.pairs))
-        if recipe.mirrors > 1:  # the bundle's scores are measured once more, with mirror images
-            export_s += validation_s * recipe.mirrors
+        if recipe.mirrors > 1:  # scores and calibration are measured with mirror images
+            export_s += validation_s * (2 * recipe.mirrors - 1)
     return Budget(budget_s, small_s[0] if small_s else full_s, full_s, validation_s, export_s), images
 
 
