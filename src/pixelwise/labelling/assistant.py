@@ -26,7 +26,7 @@ from pixelwise.labelling.encoder_features import FeatureSession
 from pixelwise.labelling.patch import Keys, Mask, Region, Window
 from pixelwise.labelling.pixel_classifier import fit_classifier, targets_of
 from pixelwise.labelling.pixel_features import Values
-from pixelwise.labelling.refine_edges import best_of
+from pixelwise.labelling.refine_edges import best_of, without_specks
 from pixelwise.labelling.stroke_memory import StrokeMemory
 from pixelwise.labelling.stroke_samples import StrokeSamples, joined, moved, sample_strokes
 from pixelwise.labelling.window_view import WindowView, view_of
@@ -157,6 +157,7 @@ class Assistant:
         size = view.area.w, view.area.h
         probability_hw = softmax(scores_Khw).max(axis=0)
         confidence_hw = cv2.resize(np.asarray(np.rint(probability_hw * 255), np.uint8), size)
+        scores_Khw = without_specks(scores_Khw, view.drawn(samples), view.grid.stride)
         labels_hw = cv2.resize(table[best_of(scores_Khw, view.guide)], size, interpolation=cv2.INTER_NEAREST)
         if view.model is not None:
             as_they_are = True if not len(samples) else cv2.resize(changed_hw, size) < NO_CHANGE
@@ -234,10 +235,7 @@ def corrections(
     targets_PK: Values, prior_Khw: Values, view: WindowView, samples: StrokeSamples, keys: Sequence[int]
 ) -> Values:
     """What strokes add to a model's scores, which are logarithms of probabilities: nothing where it is right."""
-    _, height, width = prior_Khw.shape
-    rows = np.minimum(samples.ys // view.grid.stride, height - 1)
-    columns = np.minimum(samples.xs // view.grid.stride, width - 1)
-    prior_PK = prior_Khw[:, rows, columns].T
+    prior_PK = prior_Khw[:, *view.places(samples)].T
     right_P = (np.array(keys)[prior_PK.argmax(axis=1)] == samples.keys) & (np.exp(prior_PK.max(axis=1)) > CERTAIN)
     added_PK = targets_PK - (prior_PK - prior_PK.mean(axis=1, keepdims=True))
     added_PK[right_P] = 0

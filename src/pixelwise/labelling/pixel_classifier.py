@@ -2,7 +2,8 @@
 
 A stroke speaks for places that look alike, and more so near it. What counts as alike follows from the strokes: a
 feature weighs as it separates the classes drawn so far (Fisher's ratio), and each map of features starts with the same
-weight however many channels it has.
+weight however many channels it has. Likeness falls slowly with the distance of features (a Cauchy kernel), so that
+strokes also decide what looks like none of them.
 
 Shapes: h, w the grid's size; P samples; F features; K classes.
 """
@@ -39,7 +40,6 @@ class PixelClassifier:
     samples: StrokeSamples
     chosen: NDArray[np.intp]  # the features that count
     scale: Values  # of each of them
-    offset: Values
     weights_KP: Values
     reach_px: float
 
@@ -55,13 +55,12 @@ class PixelClassifier:
         def strip(top: int) -> None:
             part = slice(top, min(top + rows, height))
             places = grid.values_Fhw[self.chosen, part].reshape(len(self.chosen), -1)
-            places = (places - self.offset[:, None]) * self.scale[:, None]
-            alike = likeness(self.samples_PF, places)
             centres = (np.arange(part.start, part.stop) + 0.5) * grid.stride
             lines = nearness(centres, self.samples.ys, self.reach_px)
             near = lines[:, :, None] * columns[:, None]
             near += 1 - LOCAL
-            alike *= near.reshape(alike.shape)
+            alike = near.reshape(len(near), -1)
+            alike /= unlikeness(self.samples_PF, places * self.scale[:, None])
             result[:, part] = product(self.weights_KP, alike).reshape(len(result), -1, width)
 
         with ThreadPoolExecutor(usable_cores()) as pool:
@@ -79,13 +78,13 @@ def fit_classifier(
         targets_PK: the score to reach at each.
         side_px: the image's longer side.
     """
-    standard_PF = (features_PF - grid.mean) / grid.std
-    weight_F = fisher_ratio(standard_PF, samples) * grid.prior
+    bounded_PF = grid.bounded(features_PF)
+    weight_F = fisher_ratio(bounded_PF / grid.spread, samples) * grid.prior
     chosen = np.argsort(-weight_F, kind="stable")[:MOST_FEATURES]
     weight = weight_F[chosen] / weight_F[chosen].sum() * ALIKE
-    scale = (np.sqrt(weight) / grid.std[chosen]).astype(np.float32)
-    scaled_PF = ((features_PF[:, chosen] - grid.mean[chosen]) * scale).astype(np.float32)
-    kernel_PP = likeness(scaled_PF, scaled_PF.T).astype(np.float64)
+    scale = (np.sqrt(weight) / grid.spread[chosen]).astype(np.float32)
+    scaled_PF = (bounded_PF[:, chosen] * scale).astype(np.float32)
+    kernel_PP = 1 / unlikeness(scaled_PF, scaled_PF.T).astype(np.float64)
     reach_px = REACH * side_px
     near = nearness(samples.ys, samples.ys, reach_px) * nearness(samples.xs, samples.xs, reach_px)
     near *= ~(samples.elsewhere[:, None] | samples.elsewhere)
@@ -94,7 +93,7 @@ def fit_classifier(
     # Positive definite, thanks to the ridge.
     _, weights_PK = cv2.solve(kernel_PP, targets_PK.astype(np.float64), flags=cv2.DECOMP_CHOLESKY)
     weights_KP = np.ascontiguousarray(weights_PK.T, np.float32)
-    return PixelClassifier(scaled_PF, samples, chosen, scale, grid.mean[chosen], weights_KP, reach_px)
+    return PixelClassifier(scaled_PF, samples, chosen, scale, weights_KP, reach_px)
 
 
 def fisher_ratio(standard_PF: Values, samples: StrokeSamples) -> Values:
@@ -113,15 +112,13 @@ def fisher_ratio(standard_PF: Values, samples: StrokeSamples) -> Values:
     return np.asarray(ratio / max(ratio.mean(), 1e-9) + SHARED, np.float32)
 
 
-def likeness(one_PF: Values, other_FQ: Values) -> Values:
-    """exp(−½ squared distance) of samples and places, [P, Q]."""
+def unlikeness(one_PF: Values, other_FQ: Values) -> Values:
+    """1 + the squared distance of samples and places, [P, Q]: one over it is the kernel."""
     squares_P, squares_Q = np.einsum("pf,pf->p", one_PF, one_PF), np.einsum("fq,fq->q", other_FQ, other_FQ)
     # Both squares are two more terms of the product, which saves passes over the result.
-    one = np.concatenate([one_PF, -0.5 * squares_P[:, None], np.ones((len(one_PF), 1), np.float32)], axis=1)
-    other = np.concatenate([other_FQ, np.ones((1, len(squares_Q)), np.float32), -0.5 * squares_Q[None]], axis=0)
-    alike = product(one, other)
-    np.minimum(alike, 0, out=alike)
-    return np.asarray(np.exp(alike, out=alike))
+    one = np.concatenate([-2 * one_PF, 1 + squares_P[:, None], np.ones((len(one_PF), 1), np.float32)], axis=1)
+    other = np.concatenate([other_FQ, np.ones((1, len(squares_Q)), np.float32), squares_Q[None]], axis=0)
+    return product(one, other)
 
 
 def product(one: Values, other: Values) -> Values:

@@ -23,6 +23,7 @@ MOST_BANDS = 12  # of more, neighbouring bands are averaged
 CURVED = 3  # bands whose curvature is measured
 STRIDES = (1, 2, 4, 8)
 MOST_PLACES = 1 << 17  # of a grid: a megapixel has stride 4
+USUAL = 1.5  # standard deviations from the mean
 SMOOTHING_PX = 1.0  # σ, in pixels of each stride
 
 
@@ -74,20 +75,35 @@ class ImageFeatures:
             values_Fhw[part] = np.moveaxis(refined(one, stride, size), 2, 0)
             prior[part] = 1 / one.values_hwC.shape[2]
             place = part.stop
-        flat = values_Fhw.reshape(self.count, -1)[:, :: max(size[0] * size[1] // 10_000, 1)]
-        mean, std = flat.mean(axis=1), flat.std(axis=1)
-        return FeatureGrid(values_Fhw, stride, mean, np.maximum(std, 1e-6), prior)
+        flat = values_Fhw.reshape(self.count, -1)
+        some = flat[:, :: max(size[0] * size[1] // 10_000, 1)]
+        mean, std = some.mean(axis=1), np.maximum(some.std(axis=1), 1e-6)
+        for feature_P, middle, usual in zip(flat, mean, std, strict=True):
+            bounded(feature_P, middle, usual)
+        return FeatureGrid(values_Fhw, stride, mean, std, np.maximum(some.std(axis=1), 1e-6), prior)
 
 
 @dataclass(frozen=True)
 class FeatureGrid:
     """All features of an image at the places of one grid."""
 
-    values_Fhw: Values
+    values_Fhw: Values  # bounded
     stride: int
-    mean: Values  # [F]
-    std: Values  # [F]
+    mean: Values  # [F] before
+    std: Values  # [F] before
+    spread: Values  # [F] standard deviation of those bounded
     prior: Values  # [F]: one over the number of channels of its map, so that each map weighs the same
+
+    def bounded(self, features_PF: Values) -> Values:
+        """Features of single pixels as those of the grid are: [P, F]."""
+        return bounded(features_PF.copy(), self.mean, self.std)
+
+
+def bounded(values: Values, mean: Values, std: Values) -> Values:
+    """Within −1 and 1, in place: how far beyond the usual a value lies counts little."""
+    values -= mean
+    values /= std * np.float32(USUAL)
+    return np.asarray(np.tanh(values, out=values))
 
 
 def refined(one: FeatureMap, to: int, size: tuple[int, int]) -> Values:

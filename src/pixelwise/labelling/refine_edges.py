@@ -15,9 +15,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from pixelwise.labelling.patch import Mask
 from pixelwise.labelling.pixel_features import Values
 
 RADIUS = 1  # places of the grid around one
+SPECK_PX = 30  # smaller regions are specks, if they are unsure everywhere
+SURE = 1.8  # difference of the two best scores, as logarithms of probabilities
 EPSILON = 2e-4  # of the guide's variance, for values of 0–1: weaker edges do not count
 
 
@@ -43,6 +46,35 @@ def best_of(scores_Khw: Values, guide_HW: Values) -> NDArray[np.intp]:
         result[higher] = number
         np.maximum(best, score_HW, out=best)
     return result.astype(np.intp)
+
+
+def without_specks(scores_Khw: Values, drawn_hw: Mask, stride: int) -> Values:
+    """Scores that give specks to the next best class: small regions without a stroke and without a sure place.
+
+    Args:
+        scores_Khw: of each class on a grid.
+        drawn_hw: places with strokes.
+        stride: pixels between places.
+    """
+    best_hw = scores_Khw.argmax(axis=0)
+    result = scores_Khw
+    for number in np.unique(best_hw) if len(scores_Khw) > 1 else ():
+        count, parts_hw, facts, _ = cv2.connectedComponentsWithStats((best_hw == number).astype(np.uint8))
+        small = facts[:, cv2.CC_STAT_AREA] * stride * stride < SPECK_PX
+        small[0] = False  # the other classes
+        small[parts_hw[drawn_hw]] = False
+        inside_hw = small[parts_hw]
+        if not inside_hw.any():
+            continue
+        second, first = np.partition(scores_Khw[:, inside_hw], -2, axis=0)[-2:]
+        parts = parts_hw[inside_hw]
+        surest = np.zeros(count, np.float32)
+        np.maximum.at(surest, parts, first - second)
+        unsure = surest[parts] < SURE
+        if result is scores_Khw:
+            result = scores_Khw.copy()
+        result[number, inside_hw] -= np.where(unsure, 2 * (first - second), 0)
+    return result
 
 
 def box(values_hw: Values) -> Values:

@@ -12,6 +12,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from pixelwise.images.false_colour import false_colour
 from pixelwise.images.read_as import whole_bytes
@@ -77,6 +78,18 @@ class WindowView:
         height, width = self.guide.shape
         inside = (samples.ys >= 0) & (samples.xs >= 0) & (samples.ys < height) & (samples.xs < width)
         return np.asarray(inside & ~samples.elsewhere)
+
+    def places(self, samples: StrokeSamples) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+        """Rows and columns of samples on the grid."""
+        _, height, width = self.grid.values_Fhw.shape
+        stride = self.grid.stride
+        return np.minimum(samples.ys // stride, height - 1), np.minimum(samples.xs // stride, width - 1)
+
+    def drawn(self, samples: StrokeSamples) -> Mask:
+        """Places of the grid with samples of this view: [h, w]."""
+        found = np.zeros(self.grid.values_Fhw.shape[1:], np.bool_)
+        found[self.places(samples.some(self.holds(samples)))] = True
+        return found
 
     @property
     def nbytes(self) -> int:
