@@ -284,3 +284,14 @@ def test_a_class_the_model_lacks_can_be_drawn(session: FeatureSession, model: pw
     keys[keys == 1] = 8
     found = Assistant(session, model).propose("a", image, RGB, keys, drawn, [0, 8], None, [0, VOID])
     assert np.mean(found.labels_hw[truth == 1] != 0) > 0.8
+
+
+def test_strokes_that_agree_with_the_model_leave_its_labels(session: FeatureSession, model: pw.Model) -> None:
+    image, truth = discs()
+    blank = np.full(truth.shape, VOID, np.uint8)
+    before = Assistant(session, model).propose("a", image, RGB, blank, np.zeros_like(blank), [0, 1]).labels_hw
+    for key in (0, 1):  # strokes of one class alone do not spread to the other
+        keys, drawn = strokes_in(truth)
+        keys[keys != key], drawn[keys != key] = VOID, 0
+        found = Assistant(session, model).propose("a", image, RGB, keys, drawn, [0, 1]).labels_hw
+        assert np.mean((found == before) | (drawn == 1)) > 0.95

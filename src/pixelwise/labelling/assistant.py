@@ -23,6 +23,7 @@ from pixelwise.errors import UsageError
 from pixelwise.labelling.click_object import ObjectClicks
 from pixelwise.labelling.click_points import check_clicks
 from pixelwise.labelling.encoder_features import FeatureSession
+from pixelwise.labelling.model_samples import model_samples, trust_in
 from pixelwise.labelling.patch import Keys, Mask, Region, Window
 from pixelwise.labelling.pixel_classifier import fit_classifier, targets_of
 from pixelwise.labelling.pixel_features import Values
@@ -39,8 +40,6 @@ WHOLE_PIXELS = 2_000_000  # of larger images, only the window is worked on
 MOST_BYTES = 500_000_000  # of cached features
 LEAST_SURE = 8  # the window offered for the next stroke has 1/LEAST_SURE of the view's height and width
 SHARPNESS = 6.0  # turns the classifier's scores into logarithms of probabilities
-NO_CHANGE = 0.02  # of such a logarithm: strokes far away leave a model's labels as they are
-CERTAIN = 0.8  # a model that is right with this probability needs no correction
 
 
 @dataclass(frozen=True)
@@ -139,29 +138,37 @@ class Assistant:
         table = np.array(keys, np.uint8)
         prior_Khw = None if view.model is None else view.model.logarithms(view.grid, keys, model_keys)
         samples, features_PF = self.drawn(image_id, view, own, keys_HW, keys)
-        if prior_Khw is not None:  # what a stroke corrects is known in this view only
+        if prior_Khw is not None:  # strokes elsewhere say nothing of what this model labels here
             kept = view.holds(samples)
             samples, features_PF = samples.some(kept), features_PF[kept]
-        scores_Khw = prior_Khw
-        if len(samples):
-            targets_PK = targets_of(samples.keys, keys) * SHARPNESS
+        strokes, scores_Khw = samples, prior_Khw
+        if len(strokes):
             if prior_Khw is not None:
-                targets_PK = corrections(targets_PK, prior_Khw, view, samples, keys)
+                trust = trust_in(prior_Khw, view, strokes, keys)
+                if trust == 1 and np.isin(strokes.keys, model_keys).all():
+                    given = model_samples(prior_Khw, view, strokes, keys)
+                    samples = joined([strokes, given])
+                    features_PF = np.concatenate([features_PF, view.features.at(given.ys, given.xs)])
+            targets_PK = targets_of(samples.keys, keys) * SHARPNESS
             known = [place for place, key in enumerate(keys) if prior_Khw is not None or key in samples.keys]
             fitted = fit_classifier(features_PF, samples, targets_PK[:, known], view.grid, max(view.guide.shape))
             scores_Khw, table = fitted.scores(view.grid), table[known]
             if prior_Khw is not None:
-                changed_hw = np.ptp(scores_Khw, axis=0)
-                scores_Khw = scores_Khw + prior_Khw
+                scores_Khw = scores_Khw + trust * prior_Khw
         assert scores_Khw is not None  # there are samples or there is a model
         size = view.area.w, view.area.h
         probability_hw = softmax(scores_Khw).max(axis=0)
         confidence_hw = cv2.resize(np.asarray(np.rint(probability_hw * 255), np.uint8), size)
-        scores_Khw = without_specks(scores_Khw, view.drawn(samples), view.grid.stride)
+        scores_Khw = without_specks(scores_Khw, view.drawn(strokes), view.grid.stride)
         labels_hw = cv2.resize(table[best_of(scores_Khw, view.guide)], size, interpolation=cv2.INTER_NEAREST)
         if view.model is not None:
-            as_they_are = True if not len(samples) else cv2.resize(changed_hw, size) < NO_CHANGE
-            labels_hw = np.where(as_they_are, view.model.labels(keys, model_keys), labels_hw)
+            of_model_hw = view.model.labels(keys, model_keys)
+            if len(strokes):  # where they change nothing, the model's outlines stay
+                assert prior_Khw is not None
+                same_hw = (scores_Khw.argmax(axis=0) == prior_Khw.argmax(axis=0)).astype(np.uint8)
+                same_hw = cv2.resize(same_hw, size, interpolation=cv2.INTER_NEAREST) & (of_model_hw != VOID)
+                of_model_hw = np.where(same_hw > 0, of_model_hw, labels_hw)
+            labels_hw = of_model_hw
         return np.asarray(labels_hw, np.uint8), np.asarray(confidence_hw, np.uint8)
 
     def drawn(
@@ -229,17 +236,6 @@ class Assistant:
                 del self.views[key]
         with self.click_lock:
             self.clicked = None
-
-
-def corrections(
-    targets_PK: Values, prior_Khw: Values, view: WindowView, samples: StrokeSamples, keys: Sequence[int]
-) -> Values:
-    """What strokes add to a model's scores, which are logarithms of probabilities: nothing where it is right."""
-    prior_PK = prior_Khw[:, *view.places(samples)].T
-    right_P = (np.array(keys)[prior_PK.argmax(axis=1)] == samples.keys) & (np.exp(prior_PK.max(axis=1)) > CERTAIN)
-    added_PK = targets_PK - (prior_PK - prior_PK.mean(axis=1, keepdims=True))
-    added_PK[right_P] = 0
-    return np.asarray(added_PK, np.float32)
 
 
 def least_sure(confidence_hw: NDArray[np.uint8], drawn_hw: Mask) -> Window:

@@ -96,7 +96,7 @@ class FeatureGrid:
 
     def bounded(self, features_PF: Values) -> Values:
         """Features of single pixels as those of the grid are: [P, F]."""
-        return bounded(features_PF.copy(), self.mean, self.std)
+        return bounded(np.array(features_PF, np.float32), self.mean, self.std)
 
 
 def bounded(values: Values, mean: Values, std: Values) -> Values:
