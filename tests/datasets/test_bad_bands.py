@@ -91,6 +91,7 @@ def test_a_band_of_one_value_or_of_none_is_named_and_can_be_left_out(tmp_path: P
     (problem,) = found(data, kind)
     assert problem.where == "band 3"
     assert "--bands 1,2,4,5" in problem.remedy
+    assert not found(data, "near-copy-across-splits")  # what is shown of the images is not the empty band
     assert pw.open_dataset(data, bands=["1", "2", "4", "5"]).bands.names == ("band 1", "band 2", "band 4", "band 5")
 
 

@@ -51,3 +51,42 @@ def test_slices_that_are_not_there_and_other_channels_are_refused(client: Any, v
     answer = client.post("/v1/predict", content=volume.read_bytes()[:-300])
     assert answer.status_code in (415, 422)
     assert "slice" not in answer.json().get("kind", "")
+
+
+def stack(tmp_path: Path, pages: np.ndarray, **options: Any) -> bytes:
+    tifffile = pytest.importorskip("tifffile")
+    path = tmp_path / "stack.tif"
+    tifffile.imwrite(path, pages, metadata=None, **({"photometric": "minisblack"} | options))
+    return path.read_bytes()
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"bigtiff": True}, {"byteorder": ">"}, {"tile": (16, 32)}, {"compression": "zlib"}]
+)
+def test_a_page_of_a_tiff(client: Any, served_model: Any, tmp_path: Path, options: dict[str, Any]) -> None:
+    pages = np.stack([picture(seed, 60, 90)[:, :, 0] for seed in range(4)])
+    data = stack(tmp_path, pages, **options)
+    for query, number in (("", 0), ("&slice=2", 2), ("&slice=3", 3)):
+        answer = client.post(f"/v1/predict?answer=png{query}", content=data)
+        assert answer.status_code == 200, answer.text
+        assert answer.headers["x-slice"] == f"slice {number} of 0 to 3"
+        expected = served_model.predict(pages[number]).labels
+        assert np.array_equal(np.asarray(Image.open(io.BytesIO(answer.content))), expected)
+    answer = client.post("/v1/predict?slice=4", content=data)
+    assert answer.status_code == 422
+    assert "no slice 4; its slices are 0 to 3" in answer.text
+
+
+def test_colour_pages_and_copies_at_other_sizes(client: Any, served_model: Any, tmp_path: Path) -> None:
+    colours = np.stack([picture(seed, 60, 90) for seed in range(3)])
+    answer = client.post("/v1/predict?answer=png&slice=1", content=stack(tmp_path, colours, photometric="rgb"))
+    assert answer.headers["x-slice"] == "slice 1 of 0 to 2"
+    assert np.array_equal(np.asarray(Image.open(io.BytesIO(answer.content))), served_model.predict(colours[1]).labels)
+    tifffile = pytest.importorskip("tifffile")
+    with tifffile.TiffWriter(tmp_path / "cog.tif") as file:  # an overview is no slice
+        file.write(colours[0], photometric="rgb", metadata=None)
+        file.write(colours[0, ::2, ::2], photometric="rgb", metadata=None, subfiletype=1)
+    answer = client.post("/v1/predict?answer=png", content=(tmp_path / "cog.tif").read_bytes())
+    assert "x-slice" not in answer.headers
+    answer = client.post("/v1/predict?slice=0", content=(tmp_path / "cog.tif").read_bytes())
+    assert (answer.status_code, "no volume" in answer.text) == (422, True)

@@ -59,6 +59,8 @@ describe('words', () => {
 it('downloads are named after their image', () => {
   expect(stemOf('My photo.JPG')).toBe('My-photo');
   expect(stemOf('C:\\\\scans\\\\über 3.tar.gz'.replaceAll('\\\\', '/'))).toBe('über-3.tar');
+  expect(stemOf('ct.nii.gz')).toBe('ct');
+  expect(stemOf('ct.nii')).toBe('ct');
   expect(stemOf('street scene 1')).toBe('street-scene-1');
   expect(stemOf('../../.png')).toBe('image');
 });

@@ -9,6 +9,7 @@ export function predictionOf(labels: string, classes: number, more: Partial<Pred
   const [h, w] = [more.h ?? 1, more.w ?? 1];
   return {
     image: 'abc',
+    slices: null,
     width: rows[0]!.length,
     height: rows.length,
     classes: Array.from({ length: classes }, (_, id) => ({

@@ -16,7 +16,7 @@ from pixelwise.datasets.picture_hash import SAMPLED_PX, detail_of, difference_ha
 from pixelwise.datasets.read_sample import image_bytes, sample_bands, sample_facts, stored_orientation
 from pixelwise.datasets.streamed_pairs import fingerprint_of, unwrapped
 from pixelwise.errors import ImageError
-from pixelwise.images.false_colour import false_colour
+from pixelwise.images.false_colour import false_colour, shown_bands
 from pixelwise.images.files import Refusal
 from pixelwise.images.read_as import in_words, positions
 from pixelwise.images.tiff_windows import TiffWindows
@@ -83,7 +83,8 @@ def _inspected(pixels_HWB: Raster, bands: Bands, thoroughly: bool) -> ImageInspe
     if not thoroughly:
         return ImageInspection(size, 8, 1, (0, 0), 0, b"", 0.0, 255, bands=values)
     step_y, step_x = (max(side // SAMPLED_PX, 1) for side in size)
-    shown_hw3 = false_colour(pixels_HWB[::step_y, ::step_x], own_range(values, bands))
+    choose = shown_with_data(values, bands)
+    shown_hw3 = false_colour(pixels_HWB[::step_y, ::step_x], own_range(values, bands), choose)
     thumbnail_TT3 = cv2.resize(shown_hw3, (THUMBNAIL_PX, THUMBNAIL_PX), interpolation=cv2.INTER_AREA)
     _, deviations = cv2.meanStdDev(shown_hw3)
     return ImageInspection(
@@ -123,6 +124,15 @@ def band_values(pixels_HWB: Raster) -> BandValues:
         part = rows[:, :, band]
         flat.append(float((part[:, 1:] == part[:, :-1]).mean()) if part.shape[1] > 1 else 0.0)
     return BandValues(tuple(low), tuple(high), tuple(missing), tuple(flat))
+
+
+def shown_with_data(values: BandValues, bands: Bands) -> tuple[int, int, int]:
+    """The bands to show, others in place of those without any value: all of the picture would be missing with them."""
+    known = [band for band, share in enumerate(values.missing) if share < 1]
+    first, second, third = (
+        band if band in known else known[i % len(known)] for i, band in enumerate(shown_bands(bands))
+    )
+    return first, second, third
 
 
 def own_range(values: BandValues, bands: Bands) -> Bands:

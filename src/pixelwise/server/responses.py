@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import struct
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -27,7 +28,7 @@ from pixelwise.server.image_memory import RememberedImage
 
 BLOCK_PIXELS = 1 << 17  # encoded at a time
 SAMPLED_PIXELS = 1 << 18  # for the range of values
-VOLUME = "NIfTI, "  # how the format of a slice begins
+OF_VOLUME = re.compile(r"\w+, (slice (\d+) of 0 to (\d+))")  # the format of a slice: NIfTI, or a TIFF of pages
 PROBABILITY_PIXELS = 8_000_000  # of an image whose probabilities are sent: they are held whole
 AT_ONCE_PIXELS = 1 << 20  # labels of a larger image are streamed
 
@@ -94,8 +95,8 @@ def described(seen: RememberedImage, *, with_png: bool) -> dict[str, Any]:
         "sha256": seen.sha256,
         "milliseconds": {"decode": round(seen.decode_ms, 2), "predict": round(seen.predict_ms, 2)},
     }
-    if seen.format.startswith(VOLUME):
-        answer["slice"] = seen.format.removeprefix(VOLUME)
+    if of_volume := OF_VOLUME.fullmatch(seen.format):
+        answer["slice"] = of_volume[1]
     if with_png:
         answer["mask_png"] = base64.b64encode(as_png(prediction)).decode()
     return answer
@@ -103,7 +104,8 @@ def described(seen: RememberedImage, *, with_png: bool) -> dict[str, Any]:
 
 def slice_header(seen: RememberedImage) -> dict[str, str]:
     """Which slice of a volume was labelled, as a header; none for an image."""
-    return {"X-Slice": seen.format.removeprefix(VOLUME)} if seen.format.startswith(VOLUME) else {}
+    of_volume = OF_VOLUME.fullmatch(seen.format)
+    return {"X-Slice": of_volume[1]} if of_volume else {}
 
 
 def class_rows(prediction: Prediction) -> list[dict[str, Any]]:
@@ -170,8 +172,10 @@ def packed(header: dict[str, Any], *arrays: NDArray[Any]) -> Response:
 def for_page(name: str, seen: RememberedImage) -> Response:
     """Everything that the page needs of one image: labels and scores, packed."""
     prediction = seen.prediction
+    of_volume = OF_VOLUME.fullmatch(seen.format)
     header = {
         "image": name,
+        "slices": {"number": int(of_volume[2]), "count": int(of_volume[3]) + 1} if of_volume else None,
         **described(seen, with_png=False),
         "temperature": prediction.temperature,
         "format": seen.format,

@@ -39,6 +39,7 @@ from pixelwise.images.input_image import InputImage
 from pixelwise.images.nifti_bands import is_nifti
 from pixelwise.images.pixel_size import PixelSize, pixel_size
 from pixelwise.images.read_as import OTHER_BANDS_REMEDY
+from pixelwise.images.tiff_pages import only_page, stack_pages
 from pixelwise.records import Bands, Raster
 
 MULTIPART = "multipart/form-data"
@@ -138,16 +139,35 @@ def decoded(ask: dict[str, Any], body: bytes) -> Decoded:
     try:
         if is_nifti(data):
             return Decoded(*slice_within(data, ask), len(data), digest, pixel_size(data))
-        if ask.get("slice") is not None:
-            raise UploadRefused(422, "no-volume", "A slice is asked for, but the upload is no volume.", NO_SLICE)
-        encoded = encoded_within(data, Bands.from_json(ask["bands"]), ask["max_pixels"])
+        bands = Bands.from_json(ask["bands"])
+        page, name = page_within(data, bands, ask.get("slice"))
+        encoded = encoded_within(page, bands, ask["max_pixels"])
         array, absent = encoded.decode()[0], packed(encoded.absent())
-        return Decoded(array, encoded.format, len(data), digest, pixel_size(data), absent)
+        return Decoded(array, name or encoded.format, len(data), digest, pixel_size(data), absent)
     except OtherBandsError as error:
         message = str(error).removeprefix(f"{UPLOAD}: ").removesuffix(OTHER_BANDS_REMEDY).strip()
         raise UploadRefused(422, "other-bands", f"The image {message}", OTHER_BANDS_REMEDY) from error
     except Refusal as refusal:
         raise unusable(refusal) from refusal
+
+
+def page_within(data: bytes, bands: Bands, number: int | None) -> tuple[bytes, str]:
+    """The page of a TIFF's stack that is asked for, by default the first, as a file; and its name as a format. An image
+    as it is, and "".
+
+    Raises:
+        UploadRefused: there is no such page.
+    """
+    places = stack_pages(data, bands)
+    if not places and number is not None:
+        raise UploadRefused(422, "no-volume", "A slice is asked for, but the upload is no volume.", NO_SLICE)
+    if not places:
+        return data, ""
+    chosen = number or 0
+    if chosen >= len(places):
+        what = f"The volume has no slice {chosen}; its slices are 0 to {len(places) - 1}."
+        raise UploadRefused(422, "no-slice", what, "Choose one of its slices.")
+    return only_page(data, places[chosen]), f"TIFF, slice {chosen} of 0 to {len(places) - 1}"
 
 
 def slice_within(data: bytes, ask: dict[str, Any]) -> tuple[Raster, str]:

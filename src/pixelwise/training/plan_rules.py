@@ -356,7 +356,7 @@ def choose_prediction(draft: Draft, found: Fingerprint) -> None:
         reason = "fast: an average with the mirror image (mirrors=2) takes twice as long"
         draft.choose("mirror images", "none", reason, mirrors=1)
     elif found.train <= FEW_IMAGES:
-        reason = f"{found.train} training images: the mean of four is steadier; mirrors=1 is four times as fast"
+        reason = f"{counted(found.train)}: the mean of four is steadier; mirrors=1 is four times as fast"
         draft.choose("mirror images", "4 averaged", reason, mirrors=4)
     else:
         reason = "the mean of two is steadier; mirrors=1 is twice as fast"
@@ -371,3 +371,7 @@ def shown_value(value: Any) -> str:
     if isinstance(value, tuple) and all(isinstance(one, str) for one in value):
         return ", ".join(value)
     return "×".join(map(str, value)) if isinstance(value, tuple) and len(value) == 2 else str(value)
+
+
+def counted(images: int) -> str:
+    return f"{images} training image{'s' if images > 1 else ''}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pixelwise.training.fingerprint import Fingerprint
-from pixelwise.training.plan_rules import UNEQUAL_PIXELS, scale_at
+from pixelwise.training.plan_rules import UNEQUAL_PIXELS, counted, scale_at
 from pixelwise.training.recipe import Recipe
 
 
@@ -31,5 +31,5 @@ def warnings_of(found: Fingerprint, recipe: Recipe) -> tuple[str, ...]:
         if found.pixel_sizes > UNEQUAL_PIXELS
         else []
     )
-    few = [f"{found.train} training image{'s' if found.train > 1 else ''}: scores will depend on chance."]
+    few = [f"{counted(found.train)}: scores will depend on chance."]
     return (*thin, *absent, *scales, *(few if found.train < 4 else []))

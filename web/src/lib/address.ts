@@ -5,6 +5,7 @@ export interface Address {
   part: number; // of a tab that has parts, from 1; 0 the first
   model: string; // '' the served one
   image: string; // a sample's name, or the key of one's own image in this browser
+  slice: number; // of a volume, from 1; 0 for the one that is shown first, and for an image
   view: string; // display; '' the mask
   pixel: { x: number; y: number } | null;
   pinned: boolean;
@@ -25,6 +26,7 @@ export function parseAddress(hash: string): Address {
     part: /^[1-9]$/.test(text('part')) ? Number(text('part')) : 0,
     model: text('model'),
     image: text('image'),
+    slice: /^[1-9]\d{0,5}$/.test(text('slice')) ? Number(text('slice')) : 0,
     view: text('view'),
     pixel: there ? { x, y } : null,
     pinned: there && pinned,
@@ -46,6 +48,7 @@ export function writtenAddress(of: Address): string {
   put('part', of.part > 1 ? String(of.part) : '');
   put('model', of.model);
   put('image', of.image);
+  put('slice', of.slice ? String(of.slice) : '');
   put('view', of.view);
   put(of.pinned ? 'pixel' : 'at', place);
   put('layer', of.layer);

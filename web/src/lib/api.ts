@@ -144,8 +144,15 @@ export async function sampleImage(name: string, modelName: string, rgb: boolean)
   return (await askPatiently(`/v1/samples/${name}/image?model=${modelName}&answer=${rgb ? 'png' : 'npy'}`)).blob();
 }
 
-export async function predict(image: Blob, modelName: string, signal?: AbortSignal): Promise<Prediction> {
-  const answer = await askPatiently(`/v1/predict?answer=page&model=${modelName}`, {
+/** `slice`: of a volume, from 0; null: the one that the server takes. */
+export async function predict(
+  image: Blob,
+  modelName: string,
+  signal?: AbortSignal,
+  slice: number | null = null,
+): Promise<Prediction> {
+  const which = slice === null ? '' : `&slice=${slice}`;
+  const answer = await askPatiently(`/v1/predict?answer=page&model=${modelName}${which}`, {
     method: 'POST',
     body: image,
     signal: signal ?? null,

@@ -65,6 +65,6 @@ export const runTitle = (name: string) => (name === 'this-model' ? 'the served m
 
 /** “My photo.JPG” → “My-photo”; a sample by its title. */
 export function stemOf(name: string): string {
-  const stem = name.replace(/^.*[\\/]/, '').replace(/\.[^.]{1,5}$/, '');
+  const stem = name.replace(/^.*[\\/]/, '').replace(/(\.nii)?\.[^.]{1,5}$/i, '');
   return stem.replace(/[^\p{L}\p{N}._-]+/gu, '-').replace(/^[-.]+|[-.]+$/g, '') || 'image';
 }

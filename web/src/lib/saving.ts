@@ -3,10 +3,11 @@
 import { stemOf } from './format';
 import { app } from './state.svelte';
 
-/** “photo-mask.png” for `what` = “mask.png”. */
+/** “photo-mask.png” for `what` = “mask.png”; of a volume, “ct-slice-3-mask.png”. */
 export function nameFor(what: string): string {
   const sample = app.samples.find((one) => one.name === app.sample);
-  return `${stemOf(sample?.title ?? (app.fileName || 'pasted image'))}-${what}`;
+  const slice = app.slices ? `-slice-${app.slices.number + 1}` : '';
+  return `${stemOf(sample?.title ?? (app.fileName || 'pasted image'))}${slice}-${what}`;
 }
 
 export function save(blob: Blob, name: string): void {

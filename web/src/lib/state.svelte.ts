@@ -19,6 +19,7 @@ import type {
   ModelFacts,
   ModelRow,
   Sample,
+  Slices,
   Truth,
   WrongScale,
 } from './types';
@@ -85,6 +86,8 @@ class PageState extends PinnedCursor {
   announcement = $state(''); // for screen readers
 
   uncertainty: Uncertainty | null = $derived(this.prediction ? uncertainty(this.prediction) : null);
+  slices: Slices | null = $derived(this.prediction?.slices ?? null);
+  wantedSlice = $state<number | null>(null); // while it is on its way; from 0
   private abort: AbortController | null = null;
   turn = 0; // counts what was asked to be opened: the latest wins
   wantedModel = ''; // until one is open
@@ -109,7 +112,8 @@ class PageState extends PinnedCursor {
       const bands = this.model?.bands;
       const same = before?.names.join() === bands?.names.join() && before?.dtype === bands?.dtype;
       if (sample && this.samples.some((one) => one.name === sample)) await this.openSample(sample);
-      else if (source && same) await this.openImage(source, null, own ? { key: own, name: fileName } : null);
+      else if (source && same)
+        await this.openImage(source, null, own ? { key: own, name: fileName } : null, this.slices?.number);
       else if (source && this.samples[0]) await this.openSample(this.samples[0].name); // it takes other images
     } catch (error) {
       this.fail(error);
@@ -147,11 +151,31 @@ class PageState extends PinnedCursor {
     }
   }
 
-  /** Label an image: the one way in for drops, pastes, files, photographs and samples; `kept` has been opened before. */
+  /** Show another slice of the open volume, from 0. While one is on its way, only the newest wish is kept. */
+  async showSlice(number: number): Promise<void> {
+    const { own, fileName, slices, source } = this;
+    const waits = this.wantedSlice !== null;
+    if (!own || !source || !slices || number < 0 || number >= slices.count) return;
+    this.wantedSlice = number;
+    if (waits) return;
+    try {
+      while (this.wantedSlice !== this.slices?.number && this.own === own) {
+        const wanted: number = this.wantedSlice;
+        await this.openImage(source, null, { key: own, name: fileName }, wanted);
+        if (this.slices?.number !== wanted) break; // it could not be opened, which is said
+      }
+    } finally {
+      this.wantedSlice = null;
+    }
+  }
+
+  /** Label an image: the one way in for drops, pastes, files, photographs and samples; `kept` has been opened before.
+   * `slice`: of a volume, from 0; below 0: the one that the server takes. */
   async openImage(
     blob: Blob,
     sample: string | null = null,
     kept: { key: string; name: string } | null = null,
+    slice = -1,
   ): Promise<void> {
     if (!sample) this.turn++;
     this.abort?.abort();
@@ -159,13 +183,13 @@ class PageState extends PinnedCursor {
     this.busy = 'Labelling every pixel';
     this.error = null;
     try {
-      const predict = () => api.predict(blob, this.modelName, abort.signal);
+      const predict = (number: number) => this.predictSlice(blob, number, abort.signal);
       const [prediction, shown] = await Promise.all([
-        predict(),
-        this.view ? null : createImageBitmap(blob).catch(() => null), // TIFF, for example
+        predict(slice),
+        this.view || slice >= 0 ? null : createImageBitmap(blob).catch(() => null), // TIFF, for example
       ]);
       const picture = (image: string) => api.picture(image, this.modelName, this.view);
-      const send = async () => (await predict()).image;
+      const send = async () => (await predict(prediction.slices?.number ?? -1)).image;
       const bitmap = shown ?? (await createImageBitmap(await askAbout(prediction.image, send, picture)));
       if (abort.signal.aborted) return;
       const before = this.prediction; // the cursor of an image of another size says nothing about this one
@@ -178,7 +202,7 @@ class PageState extends PinnedCursor {
       this.own = sample ? null : (kept?.key ?? newKey());
       this.fileName = sample ? '' : name;
       if (this.own && !kept) void this.keep(this.own, blob, name);
-      this.source = blob;
+      this.source = prediction.slices ? blob.slice(0, blob.size, blob.type) : blob; // another one for each slice
       this.sample = sample;
       this.prediction = prediction;
       this.bitmap = bitmap;
@@ -197,7 +221,8 @@ class PageState extends PinnedCursor {
       const inside = this.cursor && this.cursor.x < prediction.width && this.cursor.y < prediction.height;
       if (!inside) this.free({ x: prediction.width >> 1, y: prediction.height >> 1 });
       const top = [...prediction.classes].sort((p, q) => q.share - p.share).slice(0, 3);
-      this.announcement = `Labelled. ${top.map((row) => `${row.name} ${Math.round(row.share * 100)} %`).join(', ')}.`;
+      const which = prediction.slices ? `Slice ${prediction.slices.number + 1} of ${prediction.slices.count}. ` : '';
+      this.announcement = `${which}Labelled. ${top.map((row) => `${row.name} ${Math.round(row.share * 100)} %`).join(', ')}.`;
       if (this.notice) this.error = this.notice;
       this.notice = null;
       void this.openInside();
@@ -205,6 +230,18 @@ class PageState extends PinnedCursor {
       if (!abort.signal.aborted) this.fail(error);
     } finally {
       if (this.abort === abort) this.busy = null;
+    }
+  }
+
+  /** The labels of a slice, or of an image; where a volume has no slice of that number, of the one that the server takes. */
+  private async predictSlice(blob: Blob, slice: number, signal?: AbortSignal): Promise<Prediction> {
+    if (slice < 0) return api.predict(blob, this.modelName, signal);
+    try {
+      return await api.predict(blob, this.modelName, signal, slice);
+    } catch (error) {
+      if (!(error instanceof Failure) || (error.kind !== 'no-slice' && error.kind !== 'no-volume')) throw error;
+      this.notice = { message: `This file has no slice ${slice + 1}.`, remedy: 'Another one is shown instead.' };
+      return api.predict(blob, this.modelName, signal);
     }
   }
 
@@ -290,7 +327,7 @@ class PageState extends PinnedCursor {
     try {
       this.busy = 'Labelling with the second model';
       const of = this.source;
-      const prediction = await api.predict(of, name);
+      const prediction = await api.predict(of, name, undefined, this.slices?.number);
       if (this.source === of)
         this.second = { name, title: this.models.find((row) => row.name === name)?.title ?? name, prediction };
     } catch (error) {
@@ -302,10 +339,10 @@ class PageState extends PinnedCursor {
 
   /** Ask about the image; where the server has forgotten it, send it once more. */
   async remembered<T>(ask: (image: string) => Promise<T>): Promise<T> {
-    const { prediction, source, modelName } = this;
+    const { prediction, source, modelName, slices } = this;
     if (!prediction || !source) throw new Failure('no-image', 'No image is open.', 'Open one first.');
     const send = async () => {
-      const { image } = await api.predict(source, modelName);
+      const { image } = await api.predict(source, modelName, undefined, slices?.number);
       if (this.prediction && this.source === source) this.prediction = { ...this.prediction, image };
       return image;
     };

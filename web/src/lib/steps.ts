@@ -56,7 +56,7 @@ class Steps {
     const sample = app.samples.find((one) => one.name === name);
     if (sample) return app.openSample(sample.name);
     const kept = isOwn(name) ? await keptImage(name) : null;
-    if (kept) return app.openImage(kept.blob, null, kept);
+    if (kept) return app.openImage(kept.blob, null, kept, this.wanted.slice - 1);
     if (name) {
       app.cursor = null; // it was a pixel of another image
       app.pinned = false;
@@ -97,6 +97,7 @@ class Steps {
         await app.chooseModel(wanted.model || 'main');
       if (wanted !== this.wanted) return; // another step was made meanwhile
       if (wanted.image && (earlier || wanted.image !== imageName)) await this.openNamed(wanted.image);
+      else if (wanted.slice) await app.showSlice(wanted.slice - 1);
       if (wanted !== this.wanted) return;
       app.hidden = new Set(wanted.hidden);
       if (wanted.pixel) app.cursor = app.inside(wanted.pixel.x, wanted.pixel.y);
@@ -116,6 +117,7 @@ class Steps {
       part: app.tab === 'pipeline' ? app.part : 0,
       model: app.modelName === 'main' ? '' : app.modelName,
       image: app.imageName,
+      slice: app.slices ? app.slices.number + 1 : 0,
       view: app.display === 'mask' ? '' : app.display,
       pixel: app.cursor,
       pinned: app.pinned,

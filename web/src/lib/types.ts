@@ -18,6 +18,12 @@ export interface Finding {
   remedy: string;
 }
 
+/** Which slice of a volume is open. */
+export interface Slices {
+  number: number; // from 0
+  count: number;
+}
+
 export interface Prediction {
   image: string; // the name by which the server remembers it
   width: number;
@@ -26,6 +32,7 @@ export interface Prediction {
   milliseconds: { decode: number; predict: number };
   temperature: number;
   format: string;
+  slices: Slices | null; // of a volume; null for an image
   bytes: number;
   ranges: [number, number][]; // for each band, the values below which 2 % and 98 % lie; empty for red, green and blue
   labels: Uint8Array; // [H, W]

@@ -26,7 +26,12 @@ TheState = Annotated[State, Depends(state_of)]
 ModelName = Annotated[str, Query(description="A name from GET /v1/models; the server's own by default.", max_length=60)]
 
 SliceNumber = Annotated[
-    int | None, Query(ge=0, alias="slice", description="Slice of a NIfTI volume, from 0; the middle one by default.")
+    int | None,
+    Query(
+        ge=0,
+        alias="slice",
+        description="Slice of a NIfTI volume, or page of a TIFF, from 0; by default the middle slice, the first page.",
+    ),
 ]
 
 
@@ -56,7 +61,7 @@ IMAGE_BODY: dict[str, Any] = {
         "description": (
             "The image: its bytes, or a multipart form with one file. A model of other bands than red, green and blue "
             "takes TIFF and NumPy (.npy) files that have them; GET /v1/model lists its bands. "
-            "Of a NIfTI volume one slice is taken."
+            "Of a NIfTI volume or a TIFF of several pages one slice is taken."
         ),
         "content": {
             "image/*": {"schema": {"type": "string", "format": "binary"}},
