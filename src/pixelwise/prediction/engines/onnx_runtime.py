@@ -30,7 +30,7 @@ class Answer(NamedTuple):
 
 Run = Callable[[Raster], Answer]
 CUDA = "CUDAExecutionProvider"
-KEPT_PIXELS = 2_100_000  # ONNX Runtime keeps the memory of smaller images for the next one
+KEPT_PIXELS = 1_000_000  # ONNX Runtime keeps the memory of smaller images for the next one
 SAME_LABELS = 0.99  # share of the golden image's labels
 
 
