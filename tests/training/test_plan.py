@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import cv2
@@ -310,3 +312,10 @@ def test_a_plan_is_made_around_the_network_of_other_weights(tmp_path: Path) -> N
     train(tmp_path / "data", tmp_path / "first", settings={"model": "unet", "pretrained": False, **quick})
     train(tmp_path / "data", tmp_path / "next", settings=quick, start_from=tmp_path / "first")
     assert Recipe.from_file(tmp_path / "next" / "recipe.toml").model == "unet"
+
+
+def test_planning_loads_neither_torch_nor_exporters() -> None:
+    """They take as long to load as hundreds of images to measure."""
+    code = "import sys, pixelwise.training.plan; print([n for n in ('torch', 'onnx', 'onnx_ir') if n in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

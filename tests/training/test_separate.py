@@ -26,19 +26,11 @@ from pixelwise.model.network import ModelConfig
 from pixelwise.prediction.in_memory import labelled_in_tiles
 from pixelwise.prediction.large.tiles import tiling
 from pixelwise.training.augment import Crop, crop_numbers, rotated
-from pixelwise.training.borders import (
-    BORDER_PX,
-    GAP_PX,
-    GAP_WEIGHT,
-    UNKNOWN,
-    border_loss,
-    gap_weights,
-    gaps_of,
-    second_nearest,
-)
+from pixelwise.training.borders import GAP_WEIGHT, border_loss, gap_weights
 from pixelwise.training.checkpoint import checkpoints, load_checkpoint
 from pixelwise.training.cross_validation import cross_validate
 from pixelwise.training.object_facts import object_facts
+from pixelwise.training.object_gaps import BORDER_PX, GAP_PX, UNKNOWN, gaps_of, second_nearest
 from pixelwise.training.recipe import Recipe
 from pixelwise.training.separation import separable
 

@@ -18,7 +18,7 @@ from pixelwise.model.preprocess import network_size
 from pixelwise.training.data_summary import pixels_as_seen
 from pixelwise.training.loader import Augmentation, CropDataset, Pairs
 from pixelwise.training.loop import rare_classes
-from pixelwise.training.prepare import with_validation
+from pixelwise.training.validation_split import with_validation
 
 SHORT = {"epochs": 1, "size": (32, 32), "policy": "fit", "model": "unet", "batch": 2, "mirrors": 1}
 

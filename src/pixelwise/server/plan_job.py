@@ -55,7 +55,7 @@ def crops_of(data: Path, planned: Any, reading: dict[str, Any]) -> Iterator[dict
     from pixelwise.training.data_summary import pixels_as_seen
     from pixelwise.training.loader import Pairs, augment
     from pixelwise.training.loop import augmentation_of
-    from pixelwise.training.prepare import with_validation
+    from pixelwise.training.validation_split import with_validation
 
     recipe = planned.recipe
     dataset = with_ranges(with_validation(open_dataset(data, **reading, seed=recipe.seed), recipe.seed))

@@ -51,13 +51,13 @@ from pixelwise.training.fold_record import (
 )
 from pixelwise.training.fold_time import FoldBudget, FoldProgress
 from pixelwise.training.initial_weights import start_place
-from pixelwise.training.prepare import with_validation
 from pixelwise.training.recipe import Recipe
 from pixelwise.training.run_directory import choose_values, describe_data, locked, require_same_data
 from pixelwise.training.separation import separable
 from pixelwise.training.signals import stoppable
 from pixelwise.training.time_budget import TooShortError
 from pixelwise.training.train import Start, Trained, train
+from pixelwise.training.validation_split import with_validation
 
 TIMED_IMAGES = 4  # of the first fold are scored to estimate the time of the last steps
 

@@ -23,12 +23,13 @@ from pixelwise.training import distributed, loop
 from pixelwise.training.data_summary import Progress
 from pixelwise.training.disk_copies import kept_to_resume
 from pixelwise.training.lost_workers import batches_from
-from pixelwise.training.prepare import check_data, prepare, with_validation
+from pixelwise.training.prepare import check_data, prepare
 from pixelwise.training.recipe import Recipe
 from pixelwise.training.run_directory import locked
 from pixelwise.training.separation import separable
 from pixelwise.training.step import learn, set_training, step_setup
 from pixelwise.training.training_state import EpochSoFar
+from pixelwise.training.validation_split import with_validation
 
 STEPS = 100
 LOWEST, HIGHEST = 1e-5, 1.0

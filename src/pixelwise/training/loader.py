@@ -46,10 +46,10 @@ from pixelwise.training.augment import (
 )
 from pixelwise.training.augment_bands import relight_bands
 from pixelwise.training.batch_order import Order
-from pixelwise.training.borders import gaps_of
 from pixelwise.training.class_positions import ClassPositions
 from pixelwise.training.disk_copies import DiskCopies, WithOverview
 from pixelwise.training.large_pairs import copied, in_windows, streamed_pair, with_overview
+from pixelwise.training.object_gaps import gaps_of
 from pixelwise.training.stain import invert, restain, tint
 from pixelwise.training.true_objects import ObjectMask, TrueObjects
 

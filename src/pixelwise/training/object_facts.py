@@ -20,7 +20,7 @@ from pixelwise.datasets.read_sample import image_size_of, read_sample_mask
 from pixelwise.errors import PixelwiseError
 from pixelwise.objects.object_records import ClassObjects, ObjectMap, classes_of_objects
 from pixelwise.records import Dataset, Sample
-from pixelwise.training.borders import BORDER_PX, second_nearest
+from pixelwise.training.object_gaps import BORDER_PX, second_nearest
 
 MOST_SAMPLES = 100  # are read, evenly spaced
 MOST_PIXELS = 50_000_000  # are read, in all

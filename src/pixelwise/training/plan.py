@@ -28,9 +28,9 @@ from pixelwise.training.plan_rules import (
     choose_separation,
 )
 from pixelwise.training.plan_warnings import warnings_of
-from pixelwise.training.prepare import with_validation
 from pixelwise.training.recipe import Recipe
 from pixelwise.training.separation import separable
+from pixelwise.training.validation_split import with_validation
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,8 @@ from typing import Any
 from pixelwise.errors import UsageError
 from pixelwise.prediction.large.tile_plan import native_tile, overlap_of
 from pixelwise.records import RGB
-from pixelwise.training.borders import BORDER_PX
 from pixelwise.training.fingerprint import SPARSE, Fingerprint
+from pixelwise.training.object_gaps import BORDER_PX
 from pixelwise.training.recipe import Recipe
 from pixelwise.training.time_budget import show_duration
 

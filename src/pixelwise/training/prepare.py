@@ -9,9 +9,8 @@ from typing import Any
 
 import torch
 
-from pixelwise.datasets.splits import hashed_split
 from pixelwise.doctor.findings import find_problems, require_sound, without_bad
-from pixelwise.errors import DatasetError, UsageError
+from pixelwise.errors import UsageError
 from pixelwise.model.preprocess import LARGE_PIXELS, Preprocess
 from pixelwise.records import RGB, ClassList, Dataset, Sample
 from pixelwise.trace_events import Listener
@@ -157,30 +156,3 @@ def dataset_from_manifest(manifest: dict[str, Any]) -> Dataset:
         tuple(manifest["notes"]),
         bands=bands_of(manifest),
     )
-
-
-def with_validation(dataset: Dataset, seed: int) -> Dataset:
-    """A dataset with a val split: a fifth of the training split if it has none.
-
-    Raises:
-        DatasetError: there are no training pairs, or too few to split.
-    """
-    train_samples = dataset.splits.get("train", ())
-    if not train_samples:
-        raise DatasetError(
-            f"{dataset.root}: no training pairs; the splits are: {', '.join(dataset.splits) or 'none'}. Expected "
-            "train/images and train/masks, or images/ and masks/.",
-            dataset.problems,
-        )
-    if dataset.splits.get("val"):
-        return dataset
-    kept, held_out = hashed_split(train_samples, seed, 0.2)
-    if not kept or not held_out:
-        raise DatasetError(
-            f"{dataset.root}: {len(train_samples)} pair is too few: at least one to train on and one to "
-            "validate on are needed. Add labelled images.",
-            dataset.problems,
-        )
-    note = f"No val split: {len(held_out)} of {len(train_samples)} training pairs are held out for it (seed {seed})."
-    splits = {**dataset.splits, "train": tuple(kept), "val": tuple(held_out)}
-    return replace(dataset, splits=splits, notes=(*dataset.notes, note))

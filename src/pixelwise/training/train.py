@@ -46,7 +46,6 @@ from pixelwise.training.prepare import (
     dataset_from_manifest,
     pairs_of,
     prepare,
-    with_validation,
 )
 from pixelwise.training.progress_file import progress_written
 from pixelwise.training.recipe import Recipe
@@ -66,6 +65,7 @@ from pixelwise.training.stop_report import RunReport
 from pixelwise.training.throughput import measure
 from pixelwise.training.training_state import Training, restore, start_alike
 from pixelwise.training.validate import ValidationResult
+from pixelwise.training.validation_split import with_validation
 
 STATISTICS_IMAGES = 16  # on which a bundle's network is measured before it is trained further
 
