@@ -12,8 +12,10 @@ from onnx import numpy_helper
 from torch import nn
 
 from pixelwise.bundle import graph_template
+from pixelwise.bundle.export import deployable
 from pixelwise.bundle.graph_template import filled_template
 from pixelwise.bundle.onnx_session import open_session
+from pixelwise.model.network import Network
 
 IMAGE = torch.rand(1, 3, 8, 8, generator=torch.Generator().manual_seed(7))
 
@@ -110,3 +112,48 @@ def test_a_graph_that_holds_a_weight_otherwise_is_no_template(kind: str) -> None
         module = network(seed=seed)
         assert_answers(filled_template(trace, module, []), module)
         assert trace.times == times
+
+
+class NormAndReLU(nn.BatchNorm2d):
+    """As other libraries write it: a normalisation with more to it."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return super().forward(x).relu()
+
+
+class Backwards(nn.Sequential):
+    """Layers in another order than they are called in."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self[0](self[1](x))
+
+
+def test_folding_normalisations_changes_no_answer() -> None:
+    """In pairs of its own kind they are folded; what only resembles them is left alone."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        folded = nn.Sequential(nn.Conv2d(3, 3, 1), nn.BatchNorm2d(3), nn.ReLU(), nn.Conv2d(3, 3, 1), nn.BatchNorm2d(3))
+        more = nn.Sequential(nn.Conv2d(3, 3, 1), NormAndReLU(3))
+        other = Backwards(nn.Conv2d(3, 3, 1), nn.BatchNorm2d(3))
+        for layers in (folded, more, other):
+            for norm in filter(lambda part: isinstance(part, nn.BatchNorm2d), layers):
+                for values in (norm.weight, norm.bias, norm.running_mean, norm.running_var):
+                    assert isinstance(values, torch.Tensor)
+                    values.data.uniform_(0.5, 2)
+    network = Layered(folded, more, other).eval()
+    found = deployable(network)
+    torch.testing.assert_close(found(IMAGE), network(IMAGE), rtol=1e-5, atol=1e-5)
+    left = [type(part) for part in found.modules() if isinstance(part, nn.BatchNorm2d)]
+    assert left == [NormAndReLU, nn.BatchNorm2d]
+    assert isinstance(folded[1], nn.BatchNorm2d)  # the network itself is as it was
+
+
+class Layered(Network):
+    def __init__(self, *layers: nn.Module) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(layers)
+
+    def intermediates(self, image_BNHW: torch.Tensor) -> dict[str, torch.Tensor]:
+        for layers in self.layers:
+            image_BNHW = layers(image_BNHW)
+        return {"scores": image_BNHW}

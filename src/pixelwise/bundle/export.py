@@ -80,7 +80,7 @@ def deployable(network: Network) -> Network:
     for part in network.modules():
         if isinstance(part, ConvNorm):
             part.fold()
-        elif isinstance(part, nn.Sequential):
+        elif type(part) is nn.Sequential:  # a subclass may use its layers otherwise
             fold_pairs(part)
     network.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
     return network
@@ -90,7 +90,7 @@ def fold_pairs(layers: nn.Sequential) -> None:
     """Fold each normalisation that follows a convolution into it."""
     for place in range(len(layers) - 1):
         convolution, norm = layers[place], layers[place + 1]
-        if isinstance(convolution, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
+        if type(convolution) is nn.Conv2d and type(norm) is nn.BatchNorm2d:  # subclasses of other libraries do more
             layers[place] = fuse_conv_bn_eval(convolution, norm)
             layers[place + 1] = nn.Identity()
 

@@ -38,13 +38,13 @@ def filled_template(trace: Trace, module: nn.Module, tensors: Sequence[str]) -> 
     if not only_convolutions(module):
         return trace(module, tensors)
     structure = structure_of(module, tensors)
-    if structure not in _newest:
+    template = _newest.get(structure)
+    if template is None:
         began = time.perf_counter()
-        template = template_of(trace, module, tensors)
+        template = Template(template_of(trace, module, tensors), time.perf_counter() - began)
         _newest.clear()
-        _newest[structure] = Template(template, time.perf_counter() - began)
-    model = _newest[structure].model
-    return trace(module, tensors) if model is None else filled(model, module)
+        _newest[structure] = template
+    return trace(module, tensors) if template.model is None else filled(template.model, module)
 
 
 def seconds_to_trace() -> float:
