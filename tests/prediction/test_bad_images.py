@@ -21,8 +21,7 @@ from pixelwise.errors import OutputError
 from pixelwise.images import input_image
 from pixelwise.images.files import shown
 from pixelwise.images.image_files import read_mask_ids, write_png
-from pixelwise.prediction import channel_groups
-from pixelwise.prediction import label_file as label_module
+from pixelwise.prediction import channel_groups, result_files
 from pixelwise.prediction.load_model import Model, load
 from pixelwise.prediction.manifest import read_records
 from pixelwise.prediction.outputs import STATE
@@ -238,7 +237,7 @@ def test_a_folder_that_cannot_be_listed_is_told(model: Model, photos: Path, tmp_
 def test_a_disk_that_fills_leaves_whole_results_only(
     model: Model, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = label_module.writing_whole
+    whole = result_files.writing_whole
 
     def filling(path: Path) -> Any:
         if path.name == "late.overlay.png":
@@ -246,7 +245,7 @@ def test_a_disk_that_fills_leaves_whole_results_only(
         return whole(path)
 
     save = ["labels", "overlay"]
-    monkeypatch.setattr(label_module, "writing_whole", filling)
+    monkeypatch.setattr(result_files, "writing_whole", filling)
     with pytest.raises(OutputError, match=r"late\.overlay\.png"):
         predict(model, [photos], tmp_path / "out", save=save)
     done = {record["name"] for record in read_records(tmp_path / "out")}
