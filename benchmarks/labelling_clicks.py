@@ -25,12 +25,12 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from pixelwise.images.false_colour import false_colour
 from pixelwise.images.image_files import read_image
 from pixelwise.labelling.click_object import ObjectClicks
 from pixelwise.labelling.click_points import Click
 from pixelwise.labelling.encoder_features import FeatureSession
-from pixelwise.labelling.pixel_features import ImageFeatures
+from pixelwise.labelling.patch import Window
+from pixelwise.labelling.window_view import WindowView, view_of
 from pixelwise.records import RGB, Pixels
 
 ENOUGH, MOST_CLICKS = 0.85, 20
@@ -154,8 +154,8 @@ def grab_cut(image: Pixels) -> Tool:
     return tool
 
 
-def pixelwise_clicks(image: Pixels, features: ImageFeatures) -> Tool:
-    objects = ObjectClicks(image, features)
+def pixelwise_clicks(image: Pixels, view: WindowView) -> Tool:
+    objects = ObjectClicks(image, view)
 
     def tool(clicks: list[Click]) -> Inside:
         region = objects.click(clicks)
@@ -169,10 +169,6 @@ def pixelwise_clicks(image: Pixels, features: ImageFeatures) -> Tool:
 def vertices(inside: Inside) -> int:
     outlines, _ = cv2.findContours(inside.view(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
     return sum(len(cv2.approxPolyDP(one, 1, closed=True)) for one in outlines)
-
-
-def features_of(session: FeatureSession, image: Pixels) -> ImageFeatures:
-    return ImageFeatures(session.maps(np.ascontiguousarray(false_colour(image, RGB))), *image.shape[:2])
 
 
 def main() -> None:
@@ -190,7 +186,8 @@ def main() -> None:
         rows = []
         for target in targets(chosen.data, name, chosen.objects, chosen.part):
             image = read_image(target.image)
-            ours, seconds = clicks_to(target.inside_HW, pixelwise_clicks(image, features_of(session, image)))
+            view = view_of(image, RGB, Window.whole(*image.shape[:2]), session, None)
+            ours, seconds = clicks_to(target.inside_HW, pixelwise_clicks(image, view))
             theirs, _ = clicks_to(target.inside_HW, grab_cut(image))
             rows.append((counted(ours), counted(theirs), vertices(target.inside_HW), ours[0],
                          float(ours[-1] < ENOUGH), float(np.median(seconds)) * 1000))  # fmt: skip

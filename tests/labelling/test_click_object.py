@@ -17,9 +17,9 @@ from pixelwise.labelling.click_object import ObjectClicks, click_object
 from pixelwise.labelling.click_points import Click
 from pixelwise.labelling.click_scene import windows_at
 from pixelwise.labelling.encoder_features import FeatureSession
-from pixelwise.labelling.patch import Region
-from pixelwise.labelling.pixel_features import ImageFeatures
-from pixelwise.records import Raster
+from pixelwise.labelling.patch import Region, Window
+from pixelwise.labelling.window_view import view_of
+from pixelwise.records import RGB, Raster
 
 NUCLEI = Path(__file__).parents[3] / "shared/data/nuclei/val"
 
@@ -134,6 +134,6 @@ def test_one_click_finds_many_real_nuclei() -> None:
         inside = mask == np.bincount(mask[mask > 0]).argmax()  # the largest
         depth = cv2.distanceTransform(np.pad(inside, 1).astype(np.uint8), cv2.DIST_L2, 5)[1:-1, 1:-1]
         y, x = (int(one) for one in np.unravel_index(depth.argmax(), depth.shape))
-        features = ImageFeatures(session.maps(image), *image.shape[:2])
-        found.append(iou(placed(click_object(image, [(x, y, True)], features), image.shape), inside))
+        view = view_of(image, RGB, Window.whole(*image.shape[:2]), session, None)
+        found.append(iou(placed(click_object(image, [(x, y, True)], view), image.shape), inside))
     assert np.median(found) > 0.7

@@ -210,7 +210,7 @@ class Assistant:
         view = self.view(image_id, image_HWN, bands, area)
         with self.click_lock:
             if self.clicked is None or self.clicked[0] is not view:
-                self.clicked = view, ObjectClicks(contiguous(image_HWN[area.slices]), view.encoder)
+                self.clicked = view, ObjectClicks(contiguous(image_HWN[area.slices]), view)
             region = self.clicked[1].click([(x - area.x, y - area.y, positive) for x, y, positive in clicks])
         return Region(region.x + area.x, region.y + area.y, region.mask_hw)
 

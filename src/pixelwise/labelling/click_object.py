@@ -2,7 +2,8 @@
 
 The candidates of a click are the regions of a merge tree that hold its superpixel, in windows of several sizes, without
 those that earlier clicks of the other kind exclude. The result's outline is moved to the image's edges by a graph cut
-in a narrow band.
+in a narrow band. What is not right after two clicks is seldom one region of the tree: from the third click on, pixels
+that look like those clicked decide.
 
 Shapes: H, W the image's size; h, w that of a part; N bands.
 """
@@ -17,14 +18,16 @@ import numpy as np
 
 from pixelwise.labelling.click_candidates import measure, scores
 from pixelwise.labelling.click_points import Click, check_clicks
+from pixelwise.labelling.click_refinement import refined_region
 from pixelwise.labelling.click_scene import ClickScene, ClickScenes
 from pixelwise.labelling.patch import Mask, Region, Window
-from pixelwise.labelling.pixel_features import ImageFeatures
 from pixelwise.labelling.stretched_bands import three_channels
+from pixelwise.labelling.window_view import WindowView
 from pixelwise.records import Raster
 
 SMALLEST_PX = 12  # of a candidate, in the scene's picture
 GROWTH = 1.03  # a candidate that grows less than this to the next one is skipped
+TREE_CLICKS = 2  # that the tree answers
 DEEPEST_PX = 30  # objects thicker than that have fine enough outlines already
 
 
@@ -37,28 +40,27 @@ class Candidate:
     measures: list[float]
 
 
-def click_object(
-    image_HWN: Raster, points: Sequence[tuple[int, int, bool]], features: ImageFeatures | None = None
-) -> Region:
+def click_object(image_HWN: Raster, points: Sequence[tuple[int, int, bool]], view: WindowView | None = None) -> Region:
     """The object that clicks mean, in an image or in a part of one.
 
     Args:
         image_HWN: uint8, uint16 or float32 [H, W, N].
         points: column, row, and whether the pixel belongs to the object; at least one does.
-        features: the encoder's, of the same pixels. None: colours and edges alone, which is less certain.
+        view: of the same pixels. None: colours and edges alone decide, which is less certain.
 
     Raises:
         UsageError: no positive point, or a point outside the image.
     """
-    return ObjectClicks(image_HWN, features).click(points)
+    return ObjectClicks(image_HWN, view).click(points)
 
 
 class ObjectClicks:
     """Clicks on one image: what was computed for its parts is kept for the next click."""
 
-    def __init__(self, image_HWN: Raster, features: ImageFeatures | None = None) -> None:
+    def __init__(self, image_HWN: Raster, view: WindowView | None = None) -> None:
         """See `click_object`."""
-        self.scenes = ClickScenes(image_HWN, features)
+        self.view = view
+        self.scenes = ClickScenes(image_HWN, None if view is None else view.encoder)
         self.regions: dict[tuple[Click, ...], Mask] = {}
 
     def click(self, points: Sequence[tuple[int, int, bool]]) -> Region:
@@ -67,7 +69,8 @@ class ObjectClicks:
         clicks = check_clicks(points, Window.whole(*image_HWN.shape[:2]))
         clicks.sort(key=lambda one: not one.positive) if not clicks[0].positive else None
         inside_HW = self.region(tuple(clicks))
-        inside_HW = snapped(image_HWN, inside_HW, clicks)
+        if not self.refines(clicks):
+            inside_HW = snapped(image_HWN, inside_HW, clicks)
         found = Window.around(inside_HW)
         assert found is not None  # the last positive click's own pixel at least
         return Region(found.x, found.y, inside_HW[found.slices].copy())
@@ -84,6 +87,8 @@ class ObjectClicks:
 
     def changed(self, before: Mask, clicks: tuple[Click, ...]) -> Mask:
         """What the last of the clicks makes of the region before it."""
+        if self.view is not None and self.refines(clicks):
+            return refined_region(self.view, clicks, before)
         *earlier, click = clicks
         found = candidates(self.scenes.at(click), click, earlier, before)
         after = before.copy()
@@ -94,6 +99,10 @@ class ObjectClicks:
         for one in clicks:
             after[one.y, one.x] = one.positive
         return after
+
+    def refines(self, clicks: Sequence[Click]) -> bool:
+        """Whether looks decide what the last click changes, not the tree."""
+        return self.view is not None and len(clicks) > TREE_CLICKS
 
 
 def candidates(
