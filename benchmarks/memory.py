@@ -24,6 +24,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -295,7 +296,9 @@ def ask(port: int, image: Path) -> str:
     return ""
 
 
-def measure_server(model: str, small: Path, image: Path) -> Measured:
+@contextmanager
+def server(model: str) -> Iterator[tuple[int, subprocess.Popen[bytes]]]:
+    """A server that answers: its port, and its process."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -309,6 +312,14 @@ def measure_server(model: str, small: Path, image: Path) -> Measured:
                 break
             except OSError:
                 continue
+        yield port, process
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def measure_server(model: str, small: Path, image: Path) -> Measured:
+    with server(model) as (port, process):
         ask(port, small)
         began, watch = time.perf_counter(), Watch(process.pid)
         before = tree_mb(watch.process)
@@ -320,9 +331,6 @@ def measure_server(model: str, small: Path, image: Path) -> Measured:
         ask(port, small)
         time.sleep(0.5)
         return Measured(peak, before, after, tree_mb(watch.process), note, seconds)
-    finally:
-        process.terminate()
-        process.wait(30)
 
 
 def measure(case: Case, image: str, inputs: Inputs) -> Measured:

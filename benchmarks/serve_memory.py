@@ -13,17 +13,12 @@ from __future__ import annotations
 import argparse
 import math
 import random
-import socket
-import subprocess
-import sys
 import time
 import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import cv2
 import numpy as np
-from memory import PATIENCE_S, PIXELWISE, Watch, tree_mb
+from memory import PATIENCE_S, Watch, server, tree_mb
 from rich.console import Console
 from rich.table import Table
 
@@ -68,29 +63,6 @@ def photo(large: cv2.typing.MatLike, draw: random.Random) -> bytes:
     x, y = draw.randint(0, 6000 - width), draw.randint(0, 4000 - height)
     window = np.ascontiguousarray(large[y : y + height, x : x + width])
     return bytes(cv2.imencode(".jpg", window, [cv2.IMWRITE_JPEG_QUALITY, 85])[1])
-
-
-@contextmanager
-def server(model: str) -> Iterator[tuple[int, subprocess.Popen[bytes]]]:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [*PIXELWISE, "serve", model, "--port", str(port)]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        while process.poll() is None:
-            time.sleep(0.1)
-            try:
-                urllib.request.urlopen(f"http://127.0.0.1:{port}/healthz", timeout=5).close()
-                break
-            except OSError:
-                continue
-        else:
-            sys.exit(f"the server ended with exit code {process.returncode}")
-        yield port, process
-    finally:
-        process.terminate()
-        process.wait(30)
 
 
 def ask(port: int, image: bytes, answer: str) -> None:
