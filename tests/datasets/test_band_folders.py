@@ -171,3 +171,11 @@ def test_images_in_band_folders_are_labelled(five_model: Model, tmp_path: Path, 
         assert (summary.done, summary.failures) == (2 - number, 0), str(summary)
         (found,) = out.rglob("a0.png")
         assert np.array_equal(np.asarray(Image.open(found)), five_model.predict(pixels[0]).labels)
+
+
+def test_a_split_with_a_folder_of_one_band_is_named(tmp_path: Path) -> None:
+    write(tmp_path, "38-Cloud", ("red", "nir"))
+    (tmp_path / "val_red").mkdir()
+    tifffile.imwrite(tmp_path / "val_red" / "red_patch_9.TIF", pixels_of(9, 1)[:, :, 0], metadata=None)
+    notes = " ".join(open_dataset(tmp_path).notes)
+    assert "Left out, as no folder of another band is beside it: val_red/." in notes

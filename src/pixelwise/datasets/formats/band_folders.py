@@ -50,9 +50,10 @@ def list_pairs(root: Path) -> Listing:
     """All pairs by split; images that lack a band are errors."""
     listing = Listing(root)
     for (parent, rest), own in sorted(sets_of(root).items()):
-        if len(own.bands) < 2:
-            continue
         folders = ", ".join(f"{listing.where(path)}/" for path in own.bands.values())
+        if len(own.bands) < 2:
+            listing.notes.append(f"Left out, as no folder of another band is beside it: {folders}.")
+            continue
         if len(own.masks) != 1:
             why = "several folders of masks belong" if own.masks else "no folder of masks belongs"
             listing.notes.append(f"Left out, as {why} to them: {folders}.")
