@@ -23,6 +23,11 @@ import pytest
 import shared_exports
 from pixelwise.records import RGB, VOID, Bands, ClassList, Labels, Raster
 
+# Some machines (containers, often) ask Python to keep nothing that it compiled: each of the hundreds of processes that
+# the tests start would compile the whole package again, and each worker every test.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
+
 # Started in the background of a shell, this process ignores Ctrl-C, and so would every process that the tests start.
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -163,6 +168,9 @@ def once_a_session(tmp_path_factory: pytest.TempPathFactory) -> None:
     folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "graphs"
     folder.mkdir(exist_ok=True)
     shared_exports.use(folder)
+    os.environ["PIXELWISE_TEST_GRAPHS"] = str(folder)  # read by the processes that tests start
+    started = str(Path(__file__).parent / "started")
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (started, os.environ.get("PYTHONPATH"))))
 
 
 @pytest.fixture

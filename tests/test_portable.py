@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -34,16 +35,40 @@ for name in ("fcntl", "resource", "termios", "pwd", "grp", "tty", "pty", "syslog
     sys.modules.pop(name, None)
 """
 PROGRAM = HIDDEN + "from pixelwise.__main__ import main\nmain()\n"
+WARM = Path(__file__).parents[1] / "docs" / "warm_python.py"
+FORKING = HIDDEN + f"import runpy\nrunpy.run_path({str(WARM)!r}, run_name='__main__')\n"
 
 
-def verb(*words: object, code: int = 0) -> str:
-    """Run one command without the POSIX modules."""
-    done = subprocess.run(
-        [sys.executable, "-c", PROGRAM, *map(str, words)], capture_output=True, text=True, timeout=280, check=False
-    )
-    assert done.returncode == code, done.stdout + done.stderr
-    assert "Traceback" not in done.stderr
-    return done.stdout
+@pytest.fixture(scope="module")
+def verb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., None]]:
+    """Runs one command in a process without the POSIX modules, which were hidden before anything was imported."""
+    if sys.platform != "linux":  # nowhere else is it safe to fork a process that has loaded so many libraries
+
+        def in_a_new_process(*words: object) -> None:
+            command = [sys.executable, "-c", PROGRAM, *map(str, words)]
+            done = subprocess.run(command, capture_output=True, text=True, timeout=280, check=False)
+            assert done.returncode == 0, done.stdout + done.stderr
+            assert "Traceback" not in done.stderr
+
+        yield in_a_new_process
+        return
+    folder = tmp_path_factory.mktemp("warm")
+    output = folder / "output"
+    command = [sys.executable, "-c", FORKING, str(folder)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as warm:
+        assert warm.stdin is not None
+        assert warm.stdout is not None
+
+        def in_a_fork(*words: object) -> None:
+            output.write_bytes(b"")
+            asked = {"arguments": [*map(str, words)], "program": "", "folder": str(folder), "output": str(output)}
+            print(json.dumps(asked), file=warm.stdin, flush=True)
+            code, printed = warm.stdout.readline().strip(), output.read_text(encoding="utf-8")
+            assert code == "0", printed
+            assert "Traceback" not in printed
+
+        yield in_a_fork
+        warm.stdin.close()
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +84,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def run(data: Path) -> Path:
+def run(data: Path, verb: Callable[..., None]) -> Path:
     out = data.parent / "run"
     verb("train", data, "--out", out, "--epochs", 1, "--size", 64, "--model", "unet", "--set", "pretrained=false")
     return out
@@ -70,13 +95,13 @@ def test_train_holds_its_run_directory_and_lets_it_go(run: Path) -> None:
     assert not locks.is_locked(run / "lock")
 
 
-def test_verbs_of_data(data: Path, tmp_path: Path) -> None:
+def test_verbs_of_data(data: Path, tmp_path: Path, verb: Callable[..., None]) -> None:
     verb("check", data, "--fix", tmp_path / "fixed", "--html", tmp_path / "check.html")
     verb("convert", data, tmp_path / "coco", "--to", "coco")
     verb("models")
 
 
-def test_verbs_of_a_model(run: Path, data: Path, tmp_path: Path) -> None:
+def test_verbs_of_a_model(run: Path, data: Path, tmp_path: Path, verb: Callable[..., None]) -> None:
     photos = data / "val" / "images"
     verb("evaluate", run, data, "--html", tmp_path / "report.html")
     verb("compare", run, run, data)
@@ -89,7 +114,7 @@ def test_verbs_of_a_model(run: Path, data: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_train_find_lr(data: Path, tmp_path: Path) -> None:
+def test_train_find_lr(data: Path, tmp_path: Path, verb: Callable[..., None]) -> None:
     start = ("--size", 64, "--model", "unet", "--set", "pretrained=false")
     verb("train", data, "--out", tmp_path / "rates", "--find-lr", *start)
 

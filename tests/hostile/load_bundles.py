@@ -35,11 +35,8 @@ IMAGES = (
     np.random.default_rng(1).integers(0, 256, (97, 211, 3), dtype=np.uint8),
     np.zeros((5, 7, 3), np.uint8),
 )
-KNOWN = [
-    name
-    for name in sorted(OPERATORS)
-    if name in {s.name for s in onnx.defs.get_all_schemas_with_history() if s.since_version <= 20}
-]
+SCHEMAS = {schema.name for schema in onnx.defs.get_all_schemas_with_history() if schema.since_version <= 20}
+KNOWN = sorted(set(OPERATORS) & SCHEMAS)
 
 
 def mutants(seed: int, count: int) -> Iterator[tuple[str, bytes]]:
