@@ -19,13 +19,14 @@ from pixelwise.errors import ImageError, OutputError, UsageError
 from pixelwise.images.image_files import read_image, read_mask, read_mask_ids, write_png
 from pixelwise.prediction import manifest as manifest_module
 from pixelwise.prediction import predict as folder_module
-from pixelwise.prediction.find_images import ignored, jobs_of, survey
+from pixelwise.prediction.find_images import jobs_of, survey
 from pixelwise.prediction.label_file import Job, LabelOptions, label_file
 from pixelwise.prediction.load_model import Model, load
 from pixelwise.prediction.outputs import STATE
 from pixelwise.prediction.overlay import boundaries, overlay
 from pixelwise.prediction.pixel_budget import PixelBudget
 from pixelwise.prediction.predict import predict
+from pixelwise.prediction.walk_folders import ignored
 from pixelwise.trace_events import Event
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 @app.command()
 def predict(
     model: ModelName,
-    images: Annotated[list[str], typer.Argument(metavar="IMAGES…", help="Images or videos: files, folders, globs, stream URLs (rtsp://, http://) or cameras (/dev/video0).")],
+    images: Annotated[list[str], typer.Argument(metavar="IMAGES…", help="Images or videos: files, folders (of a dataset without its masks), globs, stream URLs (rtsp://, http://) or cameras (/dev/video0).")],
     out: Annotated[Path | None, typer.Option(help="Folder for the results; created if it does not exist. An interrupted run resumes. Required unless --benchmark is given.")] = None,
     save: Annotated[str, typer.Option(metavar="NAMES", help="Comma-separated outputs: labels (palette PNG), index (greyscale PNG of class ids), overlay, numpy, coco, labelme, geojson, geopackage, confidence, entropy, probabilities (TIFF), probabilities-npz, probabilities-zarr, objects (a row an object as CSV), objects-parquet, objects-geojson, objects-coco, objectmap (TIFF).")] = "labels",
     probability_type: Annotated[str, typer.Option(metavar="float16|uint8", help="Type of saved probabilities. uint8: 0-254 are 0-1, 255 is no data.")] = "float16",

@@ -111,9 +111,7 @@ def list_dataset(
         raise UsageError(f"{shown(root)}: is a file; expected the folder of a dataset.")
     settings = read_settings(root)
     problems: list[Problem] = []
-    layout = layout_of(root, problems)
-    if layout in (None, "folders") and not (root / FILE_NAME).exists():
-        root, layout = _unwrapped(root, layout)
+    root, layout = _recognised(root, problems)
     if masks:
         layout = "folders"
     if layout is None:
@@ -137,6 +135,25 @@ def list_dataset(
         listing.void |= void_of_tables(listing.root)
     divide(listing, settings, seed, val_share)
     return Listed(layout, listing, settings, chosen)
+
+
+def pairs_below(root: Path) -> list[Sample]:
+    """The images and masks of a folder as `list_dataset` pairs them, in no split; [] if no layout is recognised."""
+    root, layout = _recognised(root, [])
+    if layout is None:
+        return []
+    listing = Listing(root)
+    with problems_of(listing, root):
+        listing = LAYOUTS[layout].list_pairs(root)
+    return [sample for samples in listing.splits.values() for sample in samples]
+
+
+def _recognised(root: Path, problems: list[Problem]) -> tuple[Path, str | None]:
+    """The folder of the data and its layout."""
+    layout = layout_of(root, problems)
+    return (
+        _unwrapped(root, layout) if layout in (None, "folders") and not (root / FILE_NAME).exists() else (root, layout)
+    )
 
 
 def _unwrapped(root: Path, layout: str | None) -> tuple[Path, str | None]:

@@ -28,7 +28,7 @@ from pixelwise.labelling.labelling_folder import INSIDE
 from pixelwise.labelling.patch import Patch
 from pixelwise.labelling.photo_list import Photo
 from pixelwise.labelling.workspace import Workspace
-from pixelwise.prediction.find_images import images_below
+from pixelwise.prediction.walk_folders import images_below
 from pixelwise.records import VOID, ClassList, Dataset, OnProgress, Sample, no_progress
 
 EXPORTS = (".xml", ".json")  # of CVAT and Label Studio

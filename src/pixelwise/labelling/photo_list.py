@@ -25,7 +25,7 @@ from pixelwise.datasets.stacked_files import names_and_sample
 from pixelwise.errors import DataError, UsageError
 from pixelwise.images.band_facts import band_facts
 from pixelwise.images.files import shown
-from pixelwise.prediction.find_images import images_of_folder
+from pixelwise.prediction.walk_folders import images_of_folder
 from pixelwise.records import RGB, Bands, Dataset, Sample
 
 NOT_IN_NAMES = re.compile(r'[\x00-\x1f\\/:*?"<>|]')

@@ -23,7 +23,17 @@ from pixelwise.errors import UsageError
 from pixelwise.images.files import shown
 from pixelwise.prediction.channel_groups import channels_of
 from pixelwise.prediction.label_file import Job, paths_of
+from pixelwise.prediction.masks_left_out import MasksLeftOut, masks_in_words
 from pixelwise.prediction.volume_slices import volume_channels
+from pixelwise.prediction.walk_folders import (
+    FoundImage,
+    Unlisted,
+    found_at,
+    ignored,
+    images_of_folder,
+    is_image_name,
+    kind_of,
+)
 from pixelwise.records import RGB, Bands
 
 LISTED = 5  # examples in a message
@@ -35,17 +45,7 @@ CLASH_REMEDY = (
     "sub-folders are kept in --out."
 )
 
-Unlisted = Callable[[Path, str], None]  # called with a folder that cannot be listed, and the reason
 Clash = Callable[[Job, Path], None]  # called with an image that is not labelled, and the one it clashes with
-
-
-class FoundImage(NamedTuple):
-    """One image to label."""
-
-    image: Path
-    name: str  # below the folder that was named, without suffix
-    source: str  # its path with links to folders resolved, so that an image named twice is recognised
-    channels: tuple[Path, ...] = ()  # the file of each band, where these are several; `image` is the first
 
 
 class Survey(NamedTuple):
@@ -57,10 +57,7 @@ class Survey(NamedTuple):
     clashing: Mapping[int, Path] = MappingProxyType({})  # hash of a source → another image with the same results
     passed_over: Mapping[str, int] = MappingProxyType({})  # other files, by suffix
     bands: Bands = RGB  # that the model takes
-
-
-def ignored(_folder: Path, _reason: str) -> None:
-    """Ignores a folder that cannot be listed; the second walk reports it."""
+    masks: MasksLeftOut | None = None  # None: masks are labelled like images
 
 
 def suffixes_for(bands: Bands) -> tuple[str, ...]:
@@ -77,18 +74,28 @@ def refuse_missing(images: Sequence[Path]) -> None:
         raise UsageError(f"no such file or folder: {examples(missing)}. Check the path.")
 
 
-def images_once(images: Sequence[Path], out: Path, bands: Bands = RGB) -> list[Path]:
+def images_once(images: Sequence[Path], out: Path, bands: Bands = RGB, masks: MasksLeftOut | None = None) -> list[Path]:
     """Every image once, in a fixed order, whatever other images are called. Raises UsageError: there is none."""
     refuse_missing(images)
     passed_over: Counter[str] = Counter()
-    found = {one.source: one.image for one in find(images, out, passed_over=passed_over, bands=bands)}
+    found = {one.source: one.image for one in find(images, out, passed_over=passed_over, bands=bands, masks=masks)}
     if not found:
-        raise UsageError(no_images(images, passed_over, suffixes_for(bands)))
+        raise UsageError(no_images(images, passed_over, suffixes_for(bands), masks))
     return list(found.values())
 
 
-def survey(images: Sequence[Path], out: Path, save: Sequence[str], bands: Bands = RGB) -> Survey:
-    """Count the images and find names that clash. `bands`: that the model takes.
+def survey(
+    images: Sequence[Path],
+    out: Path,
+    save: Sequence[str],
+    bands: Bands = RGB,
+    masks: MasksLeftOut | None = None,
+) -> Survey:
+    """Count the images and find names that clash.
+
+    Args:
+        bands: that the model takes.
+        masks: leaves out the masks of datasets among the folders. None: masks are images, too.
 
     Raises:
         UsageError: nothing was named or found; no such file; results that would overwrite an image; every image shares
@@ -107,29 +114,32 @@ def survey(images: Sequence[Path], out: Path, save: Sequence[str], bands: Bands 
         # Hashes, not paths: eight bytes each. Where two are equal, the paths are compared.
         sources, results = array("q"), array("q")
         passed_over.clear()
-        for found in find(images, out, passed_over=passed_over, bands=bands):
+        for found in find(images, out, passed_over=passed_over, bands=bands, masks=masks):
             sources.append(hash(found.source))
             results.extend(hash(str(path)) for path in paths_of(job_of(found, at, crowded), save))
         if not sources:
-            raise UsageError(no_images(images, passed_over, suffixes_for(bands)))
+            raise UsageError(no_images(images, passed_over, suffixes_for(bands), masks))
         repeated = frozenset(more_than_once(sources))
         alike = more_than_once(results) | set(np.intersect1d(as_numbers(sources), as_numbers(results)).tolist())
         if not alike:
-            return Survey(len(np.unique(as_numbers(sources))), repeated, crowded, {}, passed_over, bands)
-        clashes = clashes_of(images, out, at, save, repeated, crowded, alike, bands)
+            return Survey(len(np.unique(as_numbers(sources))), repeated, crowded, {}, passed_over, bands, masks)
+        clashes = clashes_of(find(images, out, bands=bands, masks=masks), at, save, repeated, crowded, alike)
         more = crowded | clashes.keys()
         if more == crowded:  # suffixes do not distinguish them
             total = len(np.unique(as_numbers(sources)))
             if len(clashes) == total:
                 refuse_clashes(clashes)
             others = {key: other for key, (_, other) in clashes.items()}
-            return Survey(total, repeated, crowded, others, passed_over, bands)
+            return Survey(total, repeated, crowded, others, passed_over, bands, masks)
         crowded = more
 
 
-def no_images(images: Sequence[Path], passed_over: Mapping[str, int], suffixes: tuple[str, ...]) -> str:
+def no_images(
+    images: Sequence[Path], passed_over: Mapping[str, int], suffixes: tuple[str, ...], masks: MasksLeftOut | None
+) -> str:
     text = f"no images in {examples(images)}. Image files end in {', '.join(suffixes)}."
-    return f"{text} There are {other_files(passed_over)}." if passed_over else text
+    text += f" There are {other_files(passed_over)}." if passed_over else ""
+    return f"{text} {masks_in_words(masks.counts)}." if masks and masks.counts else text
 
 
 def other_files(passed_over: Mapping[str, int]) -> str:
@@ -153,7 +163,7 @@ def jobs_of(images: Sequence[Path], out: Path, found: Survey, unlisted: Unlisted
     Args:
         found: from `survey`.
     """
-    for one in each_once(find(images, out, unlisted, bands=found.bands), found.repeated):
+    for one in each_once(find(images, out, unlisted, bands=found.bands, masks=found.masks), found.repeated):
         job = job_of(one, out, found.crowded)
         other = found.clashing.get(hash(one.source)) if found.clashing else None
         if other is None:
@@ -168,13 +178,14 @@ def find(
     unlisted: Unlisted = ignored,
     passed_over: Counter[str] | None = None,
     bands: Bands = RGB,
+    masks: MasksLeftOut | None = None,
 ) -> Iterator[FoundImage]:
     """All images, as often as they are named; one of several files, as often as it has files.
 
     Args:
         passed_over: counts other files by suffix.
     """
-    for one in find_files(images, out, unlisted, passed_over, suffixes_for(bands)):
+    for one in find_files(images, out, unlisted, passed_over, suffixes_for(bands), masks):
         yield with_channels(one, bands)
 
 
@@ -197,11 +208,12 @@ def find_files(
     unlisted: Unlisted,
     passed_over: Counter[str] | None,
     suffixes: tuple[str, ...],
+    masks: MasksLeftOut | None = None,
 ) -> Iterator[FoundImage]:
     """All image files, as often as they are named."""
     for path in images:
         if path.is_dir():
-            yield from images_of_folder(path, path, out, unlisted, passed_over, suffixes)
+            yield from images_of_folder(path, path, out, unlisted, passed_over, suffixes, masks)
         elif path.exists() or not is_pattern(path):  # one that vanished since is reported when it is read
             yield found_at(path, path.parent)
         else:
@@ -213,92 +225,11 @@ def find_files(
                     continue
                 if place.is_dir():
                     if "**" not in path.parts:  # ** lists their content itself
-                        yield from images_of_folder(place, root, out, unlisted, passed_over, suffixes)
+                        yield from images_of_folder(place, root, out, unlisted, passed_over, suffixes, masks)
                 elif is_image_name(place.name, suffixes):
                     yield found_at(place, root)
                 elif passed_over is not None:
                     passed_over[kind_of(place.name)] += 1
-
-
-def images_below(folder: Path, out: Path, suffixes: tuple[str, ...] = IMAGE_SUFFIXES) -> Iterator[Path]:
-    """Image files in a folder and its sub-folders, in a fixed order, without earlier results in `out`."""
-    return (found.image for found in images_of_folder(folder, folder, out, ignored, suffixes=suffixes))
-
-
-def images_of_folder(
-    folder: Path,
-    root: Path,
-    out: Path,
-    unlisted: Unlisted,
-    passed_over: Counter[str] | None = None,
-    suffixes: tuple[str, ...] = IMAGE_SUFFIXES,
-) -> Iterator[FoundImage]:
-    """As `images_below`, with names below `root`.
-
-    Links to folders are followed, but no folder is entered twice, so a circular link ends there. Hidden files and
-    folders are skipped.
-    """
-    results = os.path.realpath(out)
-    entered: set[tuple[int, int]] = set()
-    waiting = [folder]
-    while waiting:
-        place = waiting.pop()
-        real = os.path.realpath(place)
-        try:
-            status = place.stat()
-            if (status.st_dev, status.st_ino) in entered or real == results:
-                continue
-            entered.add((status.st_dev, status.st_ino))
-            files, folders = names_in(place, passed_over, suffixes)
-        except OSError as error:
-            unlisted(place, error.strerror or str(error))
-            continue
-        for name in files:
-            image = place / name
-            yield FoundImage(image, name_below(image, root), os.path.join(real, name))  # noqa: PTH118 – a million times
-        waiting += [place / name for name in reversed(folders)]
-
-
-def names_in(folder: Path, passed_over: Counter[str] | None, suffixes: tuple[str, ...]) -> tuple[list[str], list[str]]:
-    """Names of image files, and of folders and links to folders, each in order, without hidden ones."""
-    files, folders = [], []
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            if entry.name.startswith("."):
-                continue
-            if is_folder(entry):
-                folders.append(entry.name)
-            elif is_image_name(entry.name, suffixes):
-                files.append(entry.name)
-            elif passed_over is not None:
-                passed_over[kind_of(entry.name)] += 1
-    return sorted(files), sorted(folders)
-
-
-def is_folder(entry: os.DirEntry[str]) -> bool:
-    """A folder or a link to one. A broken link is neither; it is reported when it is read."""
-    try:
-        return entry.is_dir()
-    except OSError:
-        return False
-
-
-def is_image_name(name: str, suffixes: tuple[str, ...]) -> bool:
-    return not name.startswith(".") and name.lower().endswith(suffixes)
-
-
-def kind_of(name: str) -> str:
-    """A file's suffix, for messages."""
-    return shown(os.path.splitext(name)[1].lower()) or "no ending"  # noqa: PTH122 – a million times
-
-
-def found_at(image: Path, root: Path) -> FoundImage:
-    return FoundImage(image, name_below(image, root), str(Path(os.path.realpath(image.parent)) / image.name))
-
-
-def name_below(image: Path, root: Path) -> str:
-    """The path below the root without its suffix; other dots stay: "frame.0001.png" is "frame.0001"."""
-    return str(image.relative_to(root).with_name(stem_of(image)))
 
 
 def is_pattern(path: Path) -> bool:
@@ -342,14 +273,12 @@ def more_than_once(hashes: array[int]) -> set[int]:
 
 
 def clashes_of(
-    images: Sequence[Path],
-    out: Path,
+    every: Iterator[FoundImage],
     at: Path,
     save: Sequence[str],
     repeated: frozenset[int],
     crowded: frozenset[int],
     alike: set[int],
-    bands: Bands,
 ) -> dict[int, tuple[Path, Path]]:
     """Images that would write the same file: hash of the source → the image, and another one.
 
@@ -358,7 +287,7 @@ def clashes_of(
     """
     writers: defaultdict[str, list[FoundImage]] = defaultdict(list)
     sources: dict[str, Path] = {}
-    for found in each_once(find(images, out, bands=bands), repeated):
+    for found in each_once(every, repeated):
         if hash(found.source) in alike:
             sources[found.source] = found.image
         for path in paths_of(job_of(found, at, crowded), save):

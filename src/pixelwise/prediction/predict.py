@@ -27,13 +27,14 @@ from pixelwise.maps.map_polygons import checked_options
 from pixelwise.objects.object_options import ObjectOptions
 from pixelwise.prediction.cluster import label_on_cluster
 from pixelwise.prediction.engines.engine import AUTO, usable_cores
-from pixelwise.prediction.find_images import Survey, images_below, jobs_of, survey
+from pixelwise.prediction.find_images import Survey, jobs_of, survey
 from pixelwise.prediction.joined_outputs import write_joined
 from pixelwise.prediction.label_file import Job, Label, LabelOptions, Record, label_file
 from pixelwise.prediction.large.tile_plan import Tiles, is_cut
 from pixelwise.prediction.load_model import Model, find_bundle, opened
 from pixelwise.prediction.manifest import Manifest, open_manifest, settings_of
 from pixelwise.prediction.map_outputs import check_map_options
+from pixelwise.prediction.masks_left_out import MasksLeftOut
 from pixelwise.prediction.mosaic_job import mosaic_job, planned_mosaic
 from pixelwise.prediction.objects_once import check_objects
 from pixelwise.prediction.outputs import DEFAULT, chosen
@@ -42,6 +43,7 @@ from pixelwise.prediction.probability_maps import ProbabilityOptions
 from pixelwise.prediction.run_summary import RunTally, Summary
 from pixelwise.prediction.stages import Stages
 from pixelwise.prediction.tta import variants_of
+from pixelwise.prediction.walk_folders import images_below
 from pixelwise.records import OnProgress, Prediction, Raster, no_progress
 from pixelwise.trace_events import Listener, nobody
 
@@ -80,7 +82,8 @@ def predict(
 
     Args:
         model: an open model, or what `load` takes.
-        images: files, folders and globs. Folders are searched recursively, and `out` mirrors their sub-folders. A NIfTI
+        images: files, folders and globs. Folders are searched recursively, and `out` mirrors their sub-folders; of a
+            dataset, the images are labelled, and its folders of masks only if they are named themselves. A NIfTI
             volume gets NAME.nii.gz. A model of other bands than RGB also takes NumPy arrays (.npy). No data: void.
         out: folder for the results, created if it does not exist.
         save: outputs: "labels", "index", "overlay", "numpy", "coco", "labelme", "geojson", "geopackage", "confidence",
@@ -137,8 +140,9 @@ def predict(
     bundle = model.engine.bundle if isinstance(model, Model) else read_bundle(find_bundle(model))
     probabilities.check(options.save, bundle.metadata.classes.names)
     check_objects(objects, options.save, bundle.metadata)
-    planned = planned_mosaic(mosaic, paths, out, bundle.metadata.bands) if mosaic else None
-    found = survey(paths, out, options.save, bundle.metadata.bands) if planned is None else Survey(1, frozenset())
+    masks, bands = MasksLeftOut(paths), bundle.metadata.bands
+    planned = planned_mosaic(mosaic, paths, out, bands, masks) if mosaic else None
+    found = Survey(1, frozenset(), masks=masks) if planned else survey(paths, out, options.save, bands, masks)
     if not isinstance(model, Model):
         one_core_each = found.total > FEW or cluster is not None
         model = opened(bundle, threads or (1 if one_core_each else None), engine)

@@ -14,6 +14,7 @@ from pixelwise.prediction.find_images import CLASH_REMEDY, Survey, count, other_
 from pixelwise.prediction.label_file import Job, Record, failed, names_of
 from pixelwise.prediction.manifest import FILE_NAME, Manifest
 from pixelwise.prediction.map_outputs import PLACE, SCALE
+from pixelwise.prediction.masks_left_out import masks_in_words
 from pixelwise.records import OnProgress
 
 UNUSED = {
@@ -55,6 +56,7 @@ class Summary:
     model: str  # digest
     notes: tuple[UnusedContent, ...] = ()
     passed_over: Mapping[str, int] = field(default_factory=dict)  # other files in the folders, by file extension
+    masks_left_out: Mapping[str, int] = field(default_factory=dict)  # folder, or first file, of masks not labelled
     verb: str = "labelled"  # what was done to the images
 
     @property
@@ -79,6 +81,7 @@ class Summary:
         if self.passed_over:
             text += f"\n{other_files(self.passed_over)} skipped"
         text += "".join(f"\n{note}" for note in self.notes)
+        text += f"\n{masks_in_words(self.masks_left_out)}" if self.masks_left_out else ""
         if self.vanished:
             text += f"\n{count(self.vanished, 'image')} disappeared during the run"
         if self.failures:
@@ -115,6 +118,7 @@ class RunTally:
             model=model,
             notes=tuple(self.notes.values()),
             passed_over=dict(found.passed_over),
+            masks_left_out=dict(found.masks.counts) if found.masks else {},
             verb=verb,
         )
 
