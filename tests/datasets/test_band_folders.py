@@ -179,3 +179,26 @@ def test_a_split_with_a_folder_of_one_band_is_named(tmp_path: Path) -> None:
     tifffile.imwrite(tmp_path / "val_red" / "red_patch_9.TIF", pixels_of(9, 1)[:, :, 0], metadata=None)
     notes = " ".join(open_dataset(tmp_path).notes)
     assert "Left out, as no folder of another band is beside it: val_red/." in notes
+
+
+@pytest.mark.parametrize("word", ["truth", "second", "second_truth"])
+def test_masks_are_chosen_among_several_folders(tmp_path: Path, word: str) -> None:
+    write(tmp_path, "folders", ("red", "nir"))
+    (tmp_path / "masks").rename(tmp_path / "truth")
+    for k in range(6):
+        (tmp_path / "second_truth").mkdir(exist_ok=True)
+        Image.fromarray(1 - mask_of(k)).save(tmp_path / "second_truth" / f"a{k}.png")
+    data = open_dataset(tmp_path, masks=word)
+    assert (data.layout, data.bands.names) == ("band-folders", ("red", "nir"))
+    (sample,) = (one for part in data.splits.values() for one in part if one.name.endswith("a2"))
+    assert sample.mask is not None
+    assert sample.mask.parent.name == ("truth" if word == "truth" else "second_truth")
+
+
+def test_a_word_for_masks_of_no_band_folders_still_chooses(tmp_path: Path) -> None:
+    for folder in ("images", "truth", "other"):
+        (tmp_path / folder).mkdir()
+        for k in range(3):
+            pixels = pixels_of(k, 3, np.uint8) if folder == "images" else mask_of(k)
+            Image.fromarray(pixels).save(tmp_path / folder / f"a{k}.png")
+    assert open_dataset(tmp_path, masks="other").layout == "folders"

@@ -95,3 +95,11 @@ def test_copies_are_found_among_photos_of_their_kind(copy: str, kind: str) -> No
     found = {problem.where: problem.message for problem in near_copies(photos + copies)}
     assert set(found) == {"copy 2", "copy 5", "copy 8"}
     assert all(f"train's {name[5:]}," in message for name, message in found.items())
+
+
+def test_images_of_a_few_pixels_are_no_near_copies() -> None:
+    """Two by two pixels look alike by chance; identical files are reported by another finding."""
+    for side, expected in ((2, 0), (7, 0), (64, 1)):
+        base = np.random.default_rng(1).integers(0, 255, (side, side, 3), np.uint8)
+        pair = [seen(base, "a.png", "train"), seen(base // 2 + 64, "b.png", "val")]
+        assert len(near_copies(pair)) == expected, side

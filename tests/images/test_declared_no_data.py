@@ -227,3 +227,51 @@ def test_pairs_of_channels_are_void_there_and_finite(tmp_path: Path, names: tupl
         assert np.array_equal(found, pixels[stem][:, :, order])
         mask = read_sample.read_sample_mask(sample, dataset.mask_ids, 2, SIZE)
         assert np.array_equal(mask == VOID, collar() & (stem != "s0"))
+
+
+def write_sparse(path: Path, pixels: NDArray[np.uint8], planes: str = "contig") -> None:
+    """A TIFF of tiles that leaves out those of zeros only, as GDAL's SPARSE_OK does."""
+    parts = [pixels] if planes == "contig" else [pixels[:, :, place : place + 1] for place in range(pixels.shape[2])]
+    tiles = [part[y : y + 32, x : x + 32] for part in parts for y in (0, 32) for x in (0, 32)]
+    height, width, count = pixels.shape
+    single = planes == "separate" or count == 1
+    stored = (np.ascontiguousarray(tile[:, :, 0] if single else tile) if tile.any() else None for tile in tiles)
+    shape = (height, width) if count == 1 else (count, height, width) if single else (height, width, count)
+    how: dict[str, Any] = {} if count == 1 else {"planarconfig": planes}
+    shown = "rgb" if count == 3 else "minisblack"
+    tifffile.imwrite(path, stored, shape=shape, dtype=np.uint8, tile=(32, 32), photometric=shown, metadata=None, **how)
+
+
+@pytest.mark.parametrize("count", [1, 3, 4, 5])
+@pytest.mark.parametrize("planes", ["contig", "separate"])
+def test_tiles_that_a_file_leaves_out_hold_no_data(tmp_path: Path, count: int, planes: str) -> None:
+    path = tmp_path / "sparse.tif"
+    rng = np.random.default_rng(count)
+    shown = rng.integers(1, 255, (64, 64, count), np.uint8)
+    shown[:32, 32:] = 0
+    missing = np.zeros((64, 64), np.bool_)
+    missing[:32, 32:] = True
+    write_sparse(path, shown, planes)
+    bands = Bands(tuple(f"band {1 + one}" for one in range(count)), "uint8", (0.0,) * count, (255.0,) * count)
+    names = RGB if count in (1, 3) else bands
+    for source in (path, path.read_bytes()):
+        found = absent_pixels(source, names)
+        assert found is not None
+        assert np.array_equal(found, missing)
+    encoded = InputImage(path.read_bytes(), names, "sparse.tif")
+    pixels, absent = encoded.decode()[0], encoded.absent()
+    assert pixels.dtype == np.uint8
+    assert absent is not None
+    assert np.array_equal(absent, missing)
+    full = tmp_path / "full.tif"
+    write_sparse(full, np.maximum(shown, 1), planes)
+    assert absent_pixels(full, names) is None
+
+
+def test_predictions_are_void_where_a_file_leaves_out_tiles(model: Model, tmp_path: Path) -> None:
+    pixels = picture(3, 64, 64).clip(1)
+    pixels[:32, 32:] = 0
+    write_sparse(tmp_path / "a.tif", pixels)
+    labels = model.predict(tmp_path / "a.tif").labels
+    assert (labels[:32, 32:] == VOID).all()
+    assert (labels == VOID).sum() == 32 * 32

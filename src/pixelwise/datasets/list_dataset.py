@@ -113,12 +113,12 @@ def list_dataset(
     problems: list[Problem] = []
     root, layout = _recognised(root, problems)
     if masks:
-        layout = "folders"
+        layout = "band-folders" if band_folders.recognises(root, masks) else "folders"
     if layout is None:
         raise DatasetError(why_unrecognised(root), problems)
     listing = Listing(root)
     with problems_of(listing, root, f"could not be listed as {layout}:"):
-        listing = found_folders.list_pairs(root, masks) if masks else LAYOUTS[layout].list_pairs(root)
+        listing = _chosen_pairs(layout, root, masks) if masks else LAYOUTS[layout].list_pairs(root)
     listing.problems += problems
     use_images_once(listing)
     report_links(listing)
@@ -135,6 +135,13 @@ def list_dataset(
         listing.void |= void_of_tables(listing.root)
     divide(listing, settings, seed, val_share)
     return Listed(layout, listing, settings, chosen)
+
+
+def _chosen_pairs(layout: str, root: Path, masks: str) -> Listing:
+    """The pairs with the masks of `--masks`."""
+    if layout == "band-folders":
+        return band_folders.list_pairs(root, masks)
+    return found_folders.list_pairs(root, masks)
 
 
 def pairs_below(root: Path) -> list[Sample]:

@@ -29,6 +29,7 @@ MOST_COMPARED = 60  # neighbouring pairs whose details are compared
 GROUP_RATIO = 0.8
 CHANCES = 1000
 MOST_BY_CHANCE = 0.01
+FEWEST_PX = 8  # a side: images of fewer pixels look alike by chance
 REACH = 3  # neighbours: frame numbers at most this many usual steps apart
 VAL_SHARE = 0.2
 
@@ -44,8 +45,8 @@ class InspectedImage:
 
 
 def near_copies(seen: Sequence[InspectedImage]) -> list[Problem]:
-    """Warnings for near copies in two splits. `findings` reports byte-identical files."""
-    rich = [one for one in seen if one.look.spread >= PLAIN]
+    """Warnings for near copies in two splits. `findings` reports byte-identical files, tiny ones too."""
+    rich = [one for one in seen if one.look.spread >= PLAIN and min(one.look.size) >= FEWEST_PX]
     if len({one.split for one in rich}) < 2:
         return []
     problems = []

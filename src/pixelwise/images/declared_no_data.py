@@ -1,4 +1,4 @@
-"""Where a TIFF of 8- or 16-bit whole numbers holds the value that it declares as no data.
+"""Where a TIFF of 8- or 16-bit whole numbers holds the value that it declares as no data, or no pixels at all (sparse).
 
 Images that are read as 8-bit pixels cannot say it: each pixel keeps a value for the network, and its label is void.
 
@@ -21,7 +21,19 @@ from pixelwise.images.band_names import GDAL_NO_DATA
 from pixelwise.images.banded_image import numbered
 from pixelwise.images.files import Refusal
 from pixelwise.images.read_as import positions
-from pixelwise.images.tiff_header import BITS, COLOURS, FORMAT, TiffFile, tiff_at, tiff_bytes
+from pixelwise.images.tiff_header import (
+    BITS,
+    COLOURS,
+    FORMAT,
+    LETTERS,
+    SIZES,
+    STRIP_SIZES,
+    TILE_SIZES,
+    Directory,
+    TiffFile,
+    tiff_at,
+    tiff_bytes,
+)
 from pixelwise.records import RGB, VOID, Bands, Labels
 
 if TYPE_CHECKING:
@@ -33,9 +45,9 @@ KEPT_BYTES = 1 << 26  # decoded tiles, for windows that share them
 
 
 class DeclaredNoData:
-    """The places of the declared value, window by window. Close it, or use it in `with`."""
+    """The places without data, as declared or left out, window by window. Close it, or use it in `with`."""
 
-    def __init__(self, tiff: TiffBands, places: list[int], value: float) -> None:
+    def __init__(self, tiff: TiffBands, places: list[int], value: float | None) -> None:
         self.tiff, self.places, self.value = tiff, places, value
 
     @property
@@ -43,7 +55,16 @@ class DeclaredNoData:
         return self.tiff.height, self.tiff.width
 
     def window(self, top: int, left: int, height: int, width: int) -> Absent | None:
-        """The pixels of a window, [height, width], that hold it in every band; None: none do. Raises Refusal."""
+        """The pixels of a window, [height, width], without data in any band; None: there are none. Raises Refusal."""
+        left_out, declared = self.tiff.left_out(top, left, height, width), self._declared(top, left, height, width)
+        if left_out is None or declared is None:
+            return declared if left_out is None else left_out
+        return left_out | declared
+
+    def _declared(self, top: int, left: int, height: int, width: int) -> Absent | None:
+        """The pixels that hold the declared value in every band."""
+        if self.value is None:
+            return None
         values = self.tiff.window(top, left, height, width)[0]
         absent: Any = np.ones(values.shape[:2], np.bool_)
         for place in self.places:  # band by band: few images miss any
@@ -62,7 +83,7 @@ class DeclaredNoData:
 
 
 def declared_no_data(source: Path | bytes, bands: Bands = RGB) -> DeclaredNoData | None:
-    """The declared no-data value of a file or its bytes; None for files that are not such TIFFs, or are damaged.
+    """Where a file or its bytes hold no data; None for files that are not such TIFFs, or are damaged.
 
     Args:
         bands: those that are read. RGB: all bands of the file but alpha.
@@ -77,14 +98,14 @@ def declared_no_data(source: Path | bytes, bands: Bands = RGB) -> DeclaredNoData
         return None
     names = tiff.names or numbered(tiff.bands)
     places = [place for place, name in enumerate(names) if name != "alpha"] if bands == RGB else positions(names, bands)
-    if not places or tiff.no_data is None or tiff.stack.shape:
+    if not places or (tiff.no_data is None and not tiff.is_sparse) or tiff.stack.shape:
         tiff.close()
         return None
     return DeclaredNoData(tiff, list(places), tiff.no_data)
 
 
 def absent_pixels(source: Path | bytes, bands: Bands = RGB) -> Absent | None:
-    """Where an image holds no data, as its file declares it, [H, W]; None: nowhere. Raises Refusal.
+    """Where an image holds no data, as its file declares it or leaves it out, [H, W]; None: nowhere. Raises Refusal.
 
     Args:
         bands: as for `declared_no_data`.
@@ -93,7 +114,8 @@ def absent_pixels(source: Path | bytes, bands: Bands = RGB) -> Absent | None:
     if declared is None:
         return None
     with declared:
-        return declared.window(0, 0, *declared.size)
+        absent_HW = declared.window(0, 0, *declared.size)
+    return absent_HW if absent_HW is not None and absent_HW.any() else None
 
 
 def void_where(labels_HW: Labels, absent_HW: Absent | None) -> Labels:
@@ -124,4 +146,17 @@ def _declares(source: Path | bytes) -> bool:
 def _of_whole_numbers(file: TiffFile) -> bool:
     page = file.first()
     bits, kind, colours = (file.number(page, code, 1) for code in (BITS, FORMAT, COLOURS))
-    return GDAL_NO_DATA in page.tags and bits in DEPTHS and kind == 1 and colours in KINDS
+    if bits not in DEPTHS or kind != 1 or colours not in KINDS:
+        return False
+    return GDAL_NO_DATA in page.tags or _leaves_out(file, page)
+
+
+def _leaves_out(file: TiffFile, page: Directory) -> bool:
+    """Whether a page has a tile or strip of no bytes."""
+    tag = page.tags.get(TILE_SIZES) or page.tags.get(STRIP_SIZES)
+    letter = LETTERS.get(tag.kind) if tag else None
+    if tag is None or letter is None:
+        return False
+    stored = file.read(tag.place, SIZES[tag.kind] * tag.number)
+    sizes = np.frombuffer(stored[: len(stored) // SIZES[tag.kind] * SIZES[tag.kind]], f"{file.order}u{SIZES[tag.kind]}")
+    return bool((sizes == 0).any())

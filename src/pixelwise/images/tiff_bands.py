@@ -195,12 +195,20 @@ class TiffBands:
         place = _turned_back((top, left, height, width), (self.height, self.width), self.turn)
         with refusing("its pixels cannot be decoded"):
             parts = [self._upgraded(tiles.window(*place)) for tiles in self.tiles]
-            absent = self.tiles[0].absent_in(*place)
-            if self.mask is not None:
-                masked = self.mask.window(*place)[:, :, 0] == 0
-                absent = masked if absent is None else absent | masked
         values = parts[0] if len(parts) == 1 else np.concatenate(parts, axis=2)
-        return oriented(values, self.turn), oriented(absent, self.turn) if absent is not None else None
+        return oriented(values, self.turn), self.left_out(top, left, height, width)
+
+    def left_out(self, top: int, left: int, height: int, width: int) -> NDArray[np.bool_] | None:
+        """The pixels of a window that the file leaves out, [height, width]; None: none. Raises Refusal."""
+        if self.stack.shape:
+            return None
+        place = _turned_back((top, left, height, width), (self.height, self.width), self.turn)
+        absent = self.tiles[0].absent_in(*place)
+        if self.mask is not None:
+            with refusing("its mask of valid pixels cannot be decoded"):
+                masked = self.mask.window(*place)[:, :, 0] == 0
+            absent = masked if absent is None else absent | masked
+        return oriented(absent, self.turn) if absent is not None else None
 
     def _reshaped(self) -> NDArray[Any]:
         with refusing("its pixels cannot be decoded"):

@@ -22,6 +22,7 @@ from pixelwise.images.files import READ_ONLY, Refusal, truncated
 KIND, WIDTH, HEIGHT, BITS, PACKING, SAMPLES, FORMAT = 254, 256, 257, 258, 259, 277, 339  # tags
 COLOURS, ORIENTATION = 262, 274
 STRIPS, STRIP_ROWS, PLANES, TILE_WIDTH, TILE_HEIGHT, TILES = 273, 278, 284, 322, 323, 324
+STRIP_SIZES, TILE_SIZES = 279, 325  # bytes of each; 0 in a sparse file
 WORDS = {270: "its description", 42112: "its description of the bands", 42113: "its no-data value"}  # texts
 REDUCED, MASK = (
     1,

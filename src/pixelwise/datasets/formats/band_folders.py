@@ -41,15 +41,18 @@ class BandFolders:
     masks: list[Path] = field(default_factory=list)
 
 
-def recognises(root: Path) -> bool:
-    """Whether there are folders of at least two bands with files of the same names, and one of masks."""
-    return any(len(own.masks) == 1 and _share_names(own.bands) for own in sets_of(root).values())
+def recognises(root: Path, word: str = "") -> bool:
+    """Whether there are folders of at least two bands with files of the same names, and one of masks.
+
+    `word`: the value of --masks, part of the names of the masks' folders.
+    """
+    return any(len(own.masks) == 1 and _share_names(own.bands) for own in sets_of(root, word).values())
 
 
-def list_pairs(root: Path) -> Listing:
-    """All pairs by split; images that lack a band are errors."""
+def list_pairs(root: Path, word: str = "") -> Listing:
+    """All pairs by split; images that lack a band are errors. `word`: as for `recognises`."""
     listing = Listing(root)
-    for (parent, rest), own in sorted(sets_of(root).items()):
+    for (parent, rest), own in sorted(sets_of(root, word).items()):
         folders = ", ".join(f"{listing.where(path)}/" for path in own.bands.values())
         if len(own.bands) < 2:
             listing.notes.append(f"Left out, as no folder of another band is beside it: {folders}.")
@@ -62,26 +65,32 @@ def list_pairs(root: Path) -> Listing:
         samples = _paired(own, parent, rest, listing)
         listing.splits.setdefault(split, []).extend(samples)
         listing.notes.append(f"{split}: bands in {folders}, masks in {listing.where(own.masks[0])}/.")
-    used = {path for own in sets_of(root).values() for path in (*own.bands.values(), *own.masks)}
+    used = {path for own in sets_of(root, word).values() for path in (*own.bands.values(), *own.masks)}
     if others := [path for path in folders_with_images(root) if path not in used]:
         named = ", ".join(f"{listing.where(path)}/" for path in others[:4]) + (" …" if len(others) > 4 else "")
         listing.notes.append(f"Left out, as they are folders of no band: {named}.")
     return listing
 
 
-def sets_of(root: Path) -> dict[tuple[Path, str], BandFolders]:
+def sets_of(root: Path, word: str = "") -> dict[tuple[Path, str], BandFolders]:
     """The folders of bands and of masks, by the folder that holds them and what their names share: "train" of
-    train_red/ and train_gt/."""
+    train_red/ and train_gt/. `word`: what tells the masks from other folders.
+    """
+    meant = {
+        folder: rest for folder in folders_with_images(root) if (rest := _rest_of_masks(folder.name, word)) is not None
+    }
+    if word and any(word.lower() in PARTS.split(folder.name.lower()) for folder in meant):
+        meant = {folder: rest for folder, rest in meant.items() if word.lower() in PARTS.split(folder.name.lower())}
     found: defaultdict[tuple[Path, str], BandFolders] = defaultdict(BandFolders)
     masks: defaultdict[tuple[Path, str], list[Path]] = defaultdict(list)
     for folder in folders_with_images(root):
         if folder == root:
             continue
         band, rest = _named(folder.name)
-        if band:
+        if folder in meant and (word or not band):
+            masks[folder.parent, meant[folder]].append(folder)
+        elif band:
             found[folder.parent, rest].bands[band] = folder
-        elif (bare := _without_mask_words(folder.name)) is not None:
-            masks[folder.parent, bare].append(folder)
     for key, own in found.items():
         own.masks = masks[key]
         if not own.masks and sum(parent == key[0] for parent, _ in found) == 1:  # red/, nir/, all_masks/
@@ -105,10 +114,14 @@ def _is_band(word: str) -> bool:
     return bool(CHANNEL.fullmatch(word)) and not NUMBERS.fullmatch(word) and word.lower() not in ASIDE_WORDS
 
 
-def _without_mask_words(name: str) -> str | None:
-    parts = PARTS.split(name.lower())
-    rest = [part for part in parts if part not in MASK_WORDS]
-    return "_".join(rest) if len(rest) < len(parts) else None
+def _rest_of_masks(name: str, word: str) -> str | None:
+    """What the name of a folder of masks holds beside the words that mean masks, "train" of train_gt; None of others.
+
+    `word`: if not "", the name must hold it.
+    """
+    parts, wanted = PARTS.split(name.lower()), word.lower()
+    rest = [part for part in parts if part not in MASK_WORDS and not (wanted and wanted in part)]
+    return "_".join(rest) if len(rest) < len(parts) and wanted in name.lower() else None
 
 
 def _share_names(bands: Mapping[str, Path]) -> bool:
