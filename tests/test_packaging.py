@@ -68,7 +68,7 @@ def test_the_source_archive_is_the_whole_source(archive: Path) -> None:
     assert {"web/src/App.svelte", "web/package-lock.json", "web/.npmrc", "hatch_build.py", "LICENSE"} <= names
     assert not [name for name in names if "node_modules" in name or name.endswith(".pyc")]
     models = {name for name in names if name.endswith(".onnx")}
-    names = ("street", "street-int8", "nuclei", "features/lite0")
+    names = ("street", "street-int8", "nuclei", "features/lite0", "features/clicks")
     assert models == {f"src/pixelwise/built_in/{name}.onnx" for name in names}
 
 

@@ -2,8 +2,8 @@
 
 The candidates of a click are the regions of a merge tree that hold its superpixel, in windows of several sizes, without
 those that earlier clicks of the other kind exclude. The result's outline is moved to the image's edges by a graph cut
-in a narrow band. What is not right after two clicks is seldom one region of the tree: from the third click on, pixels
-that look like those clicked decide.
+in a narrow band. What is not right after one click is seldom one region of the tree: from the second click on, a small
+network that compares places with those clicked decides (`click_network.py`).
 
 Shapes: H, W the image's size; h, w that of a part; N bands.
 """
@@ -17,8 +17,8 @@ import cv2
 import numpy as np
 
 from pixelwise.labelling.click_candidates import measure, scores
+from pixelwise.labelling.click_network import object_at
 from pixelwise.labelling.click_points import Click, check_clicks
-from pixelwise.labelling.click_refinement import refined_region
 from pixelwise.labelling.click_scene import ClickScene, ClickScenes
 from pixelwise.labelling.patch import Mask, Region, Window
 from pixelwise.labelling.stretched_bands import three_channels
@@ -27,7 +27,8 @@ from pixelwise.records import Raster
 
 SMALLEST_PX = 12  # of a candidate, in the scene's picture
 GROWTH = 1.03  # a candidate that grows less than this to the next one is skipped
-TREE_CLICKS = 2  # that the tree answers
+TREE_CLICKS = 1  # that the tree answers
+CLICKED_PX = 1  # radius of what a click decides alone
 DEEPEST_PX = 30  # objects thicker than that have fine enough outlines already
 
 
@@ -88,7 +89,7 @@ class ObjectClicks:
     def changed(self, before: Mask, clicks: tuple[Click, ...]) -> Mask:
         """What the last of the clicks makes of the region before it."""
         if self.view is not None and self.refines(clicks):
-            return refined_region(self.view, clicks, before)
+            return compared(self.view, clicks, before)
         *earlier, click = clicks
         found = candidates(self.scenes.at(click), click, earlier, before)
         after = before.copy()
@@ -101,8 +102,41 @@ class ObjectClicks:
         return after
 
     def refines(self, clicks: Sequence[Click]) -> bool:
-        """Whether looks decide what the last click changes, not the tree."""
+        """Whether the network decides what the last click changes, not the tree."""
         return self.view is not None and len(clicks) > TREE_CLICKS
+
+
+def compared(view: WindowView, clicks: Sequence[Click], before_HW: Mask) -> Mask:
+    """The region that the network gives: each click on its side, and only parts that hold a positive one."""
+    here = [Click(int(one.x * view.scale), int(one.y * view.scale), one.positive) for one in clicks]
+    size = view.guide.shape
+    found_hw = with_clicks(object_at(view.shown, here, resized(before_HW, size), view.session), here, CLICKED_PX)
+    return with_clicks(resized(connected(found_hw, here), before_HW.shape), clicks, 0)
+
+
+def with_clicks(inside: Mask, clicks: Sequence[Click], radius: int) -> Mask:
+    """The region with each click on its side, and what lies nearest around it; of two that are near, the later counts
+    there, but each has its own pixel."""
+    drawn = inside.astype(np.uint8)
+    for one in clicks:
+        cv2.circle(drawn, (one.x, one.y), radius, int(one.positive), -1)
+    for one in clicks:
+        drawn[one.y, one.x] = one.positive
+    return drawn > 0
+
+
+def resized(inside: Mask, size: tuple[int, ...]) -> Mask:
+    if inside.shape == size:
+        return inside
+    result = cv2.resize(inside.view(np.uint8), size[::-1], interpolation=cv2.INTER_NEAREST)
+    return np.asarray(result > 0)
+
+
+def connected(inside_hw: Mask, clicks: Sequence[Click]) -> Mask:
+    """The parts of the region that hold a positive click."""
+    _, parts_hw = cv2.connectedComponents(inside_hw.view(np.uint8), connectivity=4)
+    clicked = {int(parts_hw[one.y, one.x]) for one in clicks if one.positive} - {0}  # 0: a later click took it back
+    return np.isin(parts_hw, list(clicked))
 
 
 def candidates(

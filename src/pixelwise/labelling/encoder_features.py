@@ -15,7 +15,7 @@ import numpy as np
 
 from pixelwise.bundle.onnx_session import open_session
 from pixelwise.errors import BundleError, first_line
-from pixelwise.images.files import read_bytes
+from pixelwise.images.files import Refusal, read_bytes, shown
 from pixelwise.labelling.pixel_features import FeatureMap
 from pixelwise.prediction.engines.engine import usable_cores
 from pixelwise.prediction.engines.onnx_runtime import releasing_memory
@@ -44,14 +44,8 @@ class FeatureSession:
 
     @cached_property
     def session(self) -> InferenceSession:
-        """Raises BundleError: it cannot be loaded. ImageError: it cannot be read."""
-        data = read_bytes(self.path)
-        try:
-            return open_session(data, self.threads)
-        except Exception as error:  # onnxruntime's exceptions have no common base class
-            raise BundleError(
-                f"{self.path}: ONNX Runtime cannot load the features graph: {first_line(error)}. Reinstall Pixelwise."
-            ) from error
+        """Raises BundleError: it cannot be read or loaded."""
+        return opened(self.path, "features graph", self.threads)
 
     def maps(self, image_HW3: Pixels) -> list[FeatureMap]:
         """The maps of an image of any size, the coarsest first."""
@@ -71,3 +65,17 @@ class FeatureSession:
 
 def stride_of(name: str) -> int:
     return int(name.removeprefix("stride"))
+
+
+def opened(path: Path, what: str, threads: int) -> InferenceSession:
+    """A graph that comes with Pixelwise. Raises BundleError: it cannot be read or loaded."""
+    try:
+        data = read_bytes(path)
+    except Refusal as refusal:
+        raise BundleError(f"{shown(path)}: {refusal} Reinstall Pixelwise.") from refusal
+    try:
+        return open_session(data, threads)
+    except Exception as error:  # onnxruntime's exceptions have no common base class
+        raise BundleError(
+            f"{shown(path)}: ONNX Runtime cannot load the {what}: {first_line(error)}. Reinstall Pixelwise."
+        ) from error

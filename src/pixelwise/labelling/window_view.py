@@ -21,7 +21,7 @@ from pixelwise.labelling.patch import Keys, Mask, Window
 from pixelwise.labelling.pixel_features import FeatureGrid, FeatureMap, ImageFeatures, Values, pixel_maps
 from pixelwise.labelling.stroke_samples import StrokeSamples
 from pixelwise.prediction.load_model import Model, contiguous
-from pixelwise.records import VOID, Bands, Prediction, Raster
+from pixelwise.records import VOID, Bands, Pixels, Prediction, Raster
 from pixelwise.softmax import softmax
 
 MOST_PIXELS = 2_000_000  # larger windows are worked on at a smaller scale
@@ -65,6 +65,8 @@ class WindowView:
     scale: float  # pixels of the features for each pixel of the image, at most 1
     features: ImageFeatures
     encoder: ImageFeatures  # of these, the encoder's alone
+    shown: Pixels  # three bands of it, as the encoder is given them, at `scale`
+    session: FeatureSession  # of the encoder
     guide: Values  # brightness, 0–1, at `scale`
     no_data: Mask  # [h, w] where no band has a value
     model: ModelView | None
@@ -93,7 +95,7 @@ class WindowView:
 
     @property
     def nbytes(self) -> int:
-        return self.features.nbytes + self.grid.values_Fhw.nbytes + self.guide.nbytes
+        return self.features.nbytes + self.grid.values_Fhw.nbytes + self.guide.nbytes + self.shown.nbytes
 
 
 def view_of(image_hwN: Raster, bands: Bands, area: Window, features: FeatureSession, model: Model | None) -> WindowView:
@@ -113,7 +115,8 @@ def view_of(image_hwN: Raster, bands: Bands, area: Window, features: FeatureSess
         size = -(-height // MODEL_STRIDE), -(-width // MODEL_STRIDE)
         maps.append(FeatureMap(np.moveaxis(predicted.on_grid(size), 0, 2), MODEL_STRIDE, (MODEL_STRIDE - 1) / 2))
     guide = np.asarray(shown.mean(axis=2, dtype=np.float32) / 255)
-    view = WindowView(area, scale, ImageFeatures(maps, height, width), encoder, guide, no_data, predicted)
+    all_maps = ImageFeatures(maps, height, width)
+    view = WindowView(area, scale, all_maps, encoder, shown, features, guide, no_data, predicted)
     assert view.grid.stride  # computed here, so that threads share it
     return view
 

@@ -1,8 +1,9 @@
-"""Many clicks to one object that is no region of its own: made of parts, or as its surroundings in part."""
+"""Several clicks to one object that is no region of its own: made of parts, or as its surroundings in part."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -11,8 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from pixelwise.errors import BundleError
 from pixelwise.labelling import window_view
+from pixelwise.labelling.click_network import BUILT_IN, SIDE_PX, object_at, put_back, square_around, taken
 from pixelwise.labelling.click_object import ObjectClicks
+from pixelwise.labelling.click_points import Click
 from pixelwise.labelling.encoder_features import FeatureSession
 from pixelwise.labelling.patch import Window
 from pixelwise.labelling.window_view import WindowView, view_of
@@ -135,3 +139,43 @@ def test_every_click_keeps_its_side_and_the_answer_is_the_same_again(data: st.Da
     inside = np.zeros((height, width), np.bool_)
     inside[region.window.slices] = region.mask_hw
     assert all(inside[y, x] == positive for x, y, positive in points)
+
+
+@settings(deadline=None)
+@given(st.integers(1, 700), st.integers(1, 700), st.data())
+def test_the_square_holds_the_region_and_the_clicks(height: int, width: int, data: st.DataObject) -> None:
+    spots = st.tuples(st.integers(0, width - 1), st.integers(0, height - 1))
+    clicks = [Click(*one) for one in data.draw(st.lists(spots, min_size=1, max_size=4))]
+    region = np.zeros((height, width), np.bool_)
+    for x, y in data.draw(st.lists(spots, max_size=3)):
+        region[y, x] = True
+    square = square_around(region, clicks)
+    ys, xs = np.nonzero(region)
+    for x, y in [*zip(xs, ys, strict=True), *((one.x, one.y) for one in clicks)]:
+        assert square.x <= x < square.x + square.w
+        assert square.y <= y < square.y + square.h
+    for start, length in ((square.x, width), (square.y, height)):
+        assert square.w == square.h <= max(height, width)
+        assert (0 <= start <= length - square.w) if square.w <= length else (start <= 0 <= length <= start + square.w)
+
+
+@pytest.mark.parametrize("size", [(300, 400), (90, 400), (40, 30), (1, 1)])
+def test_what_was_taken_is_put_back_where_it_was(size: tuple[int, int]) -> None:
+    height, width = size
+    region = np.zeros(size, np.bool_)
+    region[height // 4 : height // 4 + max(height // 2, 1), width // 3 : width // 3 + max(width // 3, 1)] = True
+    square = square_around(region, [Click(width // 2, height // 2)])
+    seen = taken(region.view(np.uint8) * np.uint8(255), square, repeat=False)
+    assert seen.shape == (SIDE_PX, SIDE_PX)
+    back = put_back(seen.astype(np.float32) - 127, square, size) > 0
+    assert (back & region).sum() >= 0.97 * (back | region).sum()
+
+
+def test_a_file_that_is_no_network_is_named(tmp_path: Path) -> None:
+    image, nothing = np.zeros((40, 40, 3), np.uint8), np.zeros((40, 40), np.bool_)
+    broken = tmp_path / "clicks.onnx"
+    broken.write_bytes(BUILT_IN.read_bytes()[:5000])
+    with pytest.raises(BundleError, match=r"clicks\.onnx: ONNX Runtime cannot load the network of the click tool"):
+        object_at(image, [Click(20, 20)], nothing, SESSION, broken)
+    with pytest.raises(BundleError, match=r"absent\.onnx: no such file"):
+        object_at(image, [Click(20, 20)], nothing, SESSION, tmp_path / "absent.onnx")
