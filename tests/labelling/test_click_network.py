@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from pixelwise.errors import BundleError
-from pixelwise.labelling import window_view
+from pixelwise.labelling import click_network, window_view
 from pixelwise.labelling.click_network import BUILT_IN, SIDE_PX, object_at, put_back, square_around, taken
 from pixelwise.labelling.click_object import ObjectClicks
 from pixelwise.labelling.click_points import Click
@@ -171,11 +171,14 @@ def test_what_was_taken_is_put_back_where_it_was(size: tuple[int, int]) -> None:
     assert (back & region).sum() >= 0.97 * (back | region).sum()
 
 
-def test_a_file_that_is_no_network_is_named(tmp_path: Path) -> None:
+def test_a_file_that_is_no_network_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     image, nothing = np.zeros((40, 40, 3), np.uint8), np.zeros((40, 40), np.bool_)
     broken = tmp_path / "clicks.onnx"
     broken.write_bytes(BUILT_IN.read_bytes()[:5000])
-    with pytest.raises(BundleError, match=r"clicks\.onnx: ONNX Runtime cannot load the network of the click tool"):
-        object_at(image, [Click(20, 20)], nothing, SESSION, broken)
-    with pytest.raises(BundleError, match=r"absent\.onnx: no such file"):
-        object_at(image, [Click(20, 20)], nothing, SESSION, tmp_path / "absent.onnx")
+    for path, words in (
+        (broken, r"clicks\.onnx: ONNX Runtime cannot load the network of the click tool"),
+        (tmp_path / "absent.onnx", r"absent\.onnx: no such file"),
+    ):
+        monkeypatch.setattr(click_network, "BUILT_IN", path)
+        with pytest.raises(BundleError, match=words):
+            object_at(image, [Click(20, 20)], nothing, SESSION)

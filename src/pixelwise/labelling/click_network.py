@@ -37,9 +37,7 @@ WIDENED = 1.6  # times the side of the square, where the object goes on
 OUTSIDE = -9.0  # logits where the network did not look
 
 
-def object_at(
-    shown_HW3: Pixels, clicks: Sequence[Click], before_HW: Mask, features: FeatureSession, path: Path = BUILT_IN
-) -> Mask:
+def object_at(shown_HW3: Pixels, clicks: Sequence[Click], before_HW: Mask, features: FeatureSession) -> Mask:
     """The region that the clicks mean: bool [H, W]. Clicks may lie on its wrong side by a little.
 
     Args:
@@ -47,21 +45,20 @@ def object_at(
         clicks: in the order in which they were made, at least one.
         before_HW: the region before the last of them; empty before the first.
         features: the encoder.
-        path: of the network.
 
     Raises:
         BundleError: a graph cannot be run.
     """
     square = square_around(before_HW, clicks)
     while True:
-        logits = logits_of(shown_HW3, square, clicks, before_HW, features, path)
+        logits = logits_of(shown_HW3, square, clicks, before_HW, features)
         if square.w >= max(before_HW.shape) or not goes_on(logits > 0, square, before_HW.shape):
             return put_back(logits, square, before_HW.shape) > 0
         square = around(square, round(square.w * WIDENED), before_HW.shape)
 
 
 def logits_of(
-    shown_HW3: Pixels, square: Window, clicks: Sequence[Click], before_HW: Mask, features: FeatureSession, path: Path
+    shown_HW3: Pixels, square: Window, clicks: Sequence[Click], before_HW: Mask, features: FeatureSession
 ) -> NDArray[np.float32]:
     """What the network says of a square: logits [256, 256]."""
     scale = SIDE_PX / square.w
@@ -74,7 +71,7 @@ def logits_of(
     region = (taken(before_HW.view(np.uint8) * np.uint8(255), square, repeat=False) > 127).view(np.uint8)
     maps = {f"stride{one.stride}": one.values_hwC for one in features.maps(picture)}
     given = {**maps, "image": picture, "region": region, **guides(points[-MOST_CLICKS:])}
-    return np.asarray(session_of(path).run(None, given)[0], np.float32)
+    return np.asarray(session_of(BUILT_IN).run(None, given)[0], np.float32)
 
 
 def goes_on(inside_hw: Mask, square: Window, size: tuple[int, ...]) -> bool:
