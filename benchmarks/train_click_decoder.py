@@ -32,7 +32,7 @@ from pixelwise.bundle.weight_storage import store_weights
 from pixelwise.images.files import write_whole
 from pixelwise.labelling.click_network import BUILT_IN, MOST_CLICKS, SIDE_PX, guides
 from pixelwise.labelling.encoder_features import FeatureSession
-from pixelwise.model.click_decoder import CHANNELS, ClickDecoder, ClickGraph, doubled
+from pixelwise.model.click_decoder import CHANNELS, INPUTS, ClickDecoder, ClickGraph, ClickTensors, doubled
 
 SHARES = {"nuclei": 1.0, "scenes": 1.5, "invented": 2.0}
 BATCH, RATE, DECAY, WARMUP = 8, 2e-3, 0.02, 100
@@ -95,7 +95,7 @@ def train(data: Path, steps: int, target: Path) -> None:
         for _ in range(int(random.integers(ROUNDS)) if step >= ROUNDS_FROM else 0):
             click_again(decoder, batch, maps, colours, random)
         inside_BHW = torch.from_numpy(np.stack([one.inside for one in batch])).float()
-        logits_BHW = doubled(decoder(maps, colours, *clicks_of(batch)))[:, 0]
+        logits_BHW = doubled(decoder(maps, colours, clicks_of(batch)))[:, 0]
         optimizer.zero_grad()
         loss_of(logits_BHW, inside_BHW).backward()
         torch.nn.utils.clip_grad_norm_(decoder.parameters(), 1.0)
@@ -177,13 +177,13 @@ def inputs_of(batch: Sequence[Example]) -> tuple[list[Tensor], Tensor]:
     return [one.contiguous(memory_format=torch.channels_last) for one in maps], colours
 
 
-def clicks_of(batch: Sequence[Example]) -> list[Tensor]:
+def clicks_of(batch: Sequence[Example]) -> ClickTensors:
     given = [guides(one.clicks[-MOST_CLICKS:]) for one in batch]
     discs, clicks, sides = (
         torch.from_numpy(np.stack([one[name] for one in given])).float() for name in ("discs", "clicks", "sides")
     )
     region = torch.from_numpy(np.stack([one.region for one in batch]))[:, None].float()
-    return [discs, region, clicks, sides]
+    return ClickTensors(discs, region, clicks, sides)
 
 
 def click_again(
@@ -192,7 +192,7 @@ def click_again(
     """Let the network answer, and click where it is most wrong."""
     decoder.eval()
     with torch.no_grad():
-        logits_BHW = doubled(decoder(maps, colours, *clicks_of(batch)))[:, 0].numpy()
+        logits_BHW = doubled(decoder(maps, colours, clicks_of(batch)))[:, 0].numpy()
     decoder.train()
     for one, logits_HW in zip(batch, logits_BHW, strict=True):
         again = worst(logits_HW > 0, one.inside, random)
@@ -241,15 +241,12 @@ def example_inputs() -> tuple[Tensor, ...]:
     )
 
 
-NAMES = (*(f"stride{stride}" for stride in CHANNELS), "image", "discs", "region", "clicks", "sides")
-
-
 def to_onnx(decoder: ClickDecoder) -> bytes:
     program = torch.onnx.export(
         ClickGraph(decoder),
         example_inputs(),
         dynamo=True,
-        input_names=list(NAMES),
+        input_names=list(INPUTS),
         output_names=["logits"],
         opset_version=OPSET,
         verbose=False,
@@ -268,7 +265,7 @@ def check(model: bytes, decoder: ClickDecoder) -> None:
     given = example_inputs()
     with torch.inference_mode():
         expected = ClickGraph(decoder)(*given).numpy()
-    named = {name: one.numpy() for name, one in zip(NAMES, given, strict=True)}
+    named = {name: one.numpy() for name, one in zip(INPUTS, given, strict=True)}
     found = open_session(model, 1).run(None, named)[0]
     off = float(np.abs(found - expected).mean() / expected.std())
     if off > CLOSE:

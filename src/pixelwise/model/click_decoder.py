@@ -10,7 +10,8 @@ Shapes: B images; K clicks; E an embedding's channels; C, h, w those of a map; p
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -19,11 +20,21 @@ from torch import Tensor, nn
 SIDE_PX = 256  # of the square picture that it looks at
 CHANNELS = {16: 112, 8: 40, 4: 24, 2: 16}  # stride of a map → its channels
 MOST_CLICKS = 24
+INPUTS = (*(f"stride{stride}" for stride in CHANNELS), "image", "discs", "region", "clicks", "sides")
 EMBEDDED = 24
 WIDTHS = {16: 64, 8: 48, 4: 32, 2: 16}  # stride of a level → its channels
 GUIDES = 3  # maps of positive clicks, negative clicks, the region so far
 ALIKE = 4  # maps of similarity for each embedding: to positive and negative clicks, inside and outside of the region
 ABSENT = 4.0  # taken from the similarity, at most 1, to clicks that are not there
+
+
+class ClickTensors(NamedTuple):
+    """Clicks, and the region that those before the last one gave."""
+
+    discs: Tensor  # 1 around positive (first channel) and negative clicks: [B, 2, 256, 256]
+    region: Tensor  # 1 inside: [B, 1, 256, 256]
+    clicks: Tensor  # column and row of each: [B, K, 2]
+    sides: Tensor  # 1 for those that are there, in the row of its kind, positive first: [B, 2, K]
 
 
 class Block(nn.Module):
@@ -40,7 +51,7 @@ class Block(nn.Module):
         return result
 
 
-class Context(nn.Module):
+class WholePicture(nn.Module):
     """Adds to every place what the whole picture is like."""
 
     def __init__(self, width: int) -> None:
@@ -58,7 +69,7 @@ def level(taken: int, width: int, blocks: int, kernel: int, *, context: bool = F
     for _ in range(blocks):
         parts.append(Block(width, kernel))
         if context:
-            parts.append(Context(width))
+            parts.append(WholePicture(width))
     return nn.Sequential(*parts)
 
 
@@ -77,19 +88,15 @@ class ClickDecoder(nn.Module):
         self.level2 = level(WIDTHS[4] + CHANNELS[2] + 3 + GUIDES + ALIKE, WIDTHS[2], 1, 3)
         self.logits = nn.Conv2d(WIDTHS[2], 1, 3, padding=1)
 
-    def forward(
-        self, maps: list[Tensor], colours: Tensor, discs: Tensor, region: Tensor, clicks: Tensor, sides: Tensor
-    ) -> Tensor:
+    def forward(self, maps: Sequence[Tensor], colours: Tensor, given: ClickTensors) -> Tensor:
         """Whether each place at stride 2 belongs to the object: logits [B, 1, 128, 128].
 
         Args:
             maps: the encoder's, the coarsest first: [B, C, h, w].
             colours: [B, 3, 256, 256], 0–1.
-            discs: 1 around positive (first channel) and negative clicks: [B, 2, 256, 256].
-            region: 1 inside the region so far: [B, 1, 256, 256].
-            clicks: column and row of each: [B, K, 2].
-            sides: 1 for those that are there, in the row of its kind, positive first: [B, 2, K].
+            given: the clicks, and the region so far.
         """
+        discs, region, clicks, sides = given
         x16, x8, x4, x2 = (
             self.norm[str(stride)](one) for stride, one in zip(CHANNELS, maps, strict=True)
         )  # normalised by what they are in training
@@ -131,7 +138,7 @@ def alike(embedding: Tensor, at: Tensor, sides: Tensor, region: Tensor) -> Tenso
     Args:
         embedding: [B, E, h, w].
         at: places of the clicks, [B, K].
-        sides: as in `ClickDecoder.forward`.
+        sides: as in `ClickTensors`.
         region: the part of each place inside the region so far, [B, 1, h, w].
     """
     batch, channels, height, width = embedding.shape
@@ -147,27 +154,16 @@ def alike(embedding: Tensor, at: Tensor, sides: Tensor, region: Tensor) -> Tenso
 
 
 class ClickGraph(nn.Module):
-    """The network as it is exported: one picture, inputs as `labelling/click_network.py` has them."""
+    """The network as it is exported: one picture, and INPUTS as `labelling/click_network.py` has them."""
 
     def __init__(self, decoder: ClickDecoder) -> None:
         super().__init__()
         self.decoder = decoder
 
-    def forward(
-        self,
-        stride16: Tensor,
-        stride8: Tensor,
-        stride4: Tensor,
-        stride2: Tensor,
-        image: Tensor,
-        discs: Tensor,
-        region: Tensor,
-        clicks: Tensor,
-        sides: Tensor,
-    ) -> Tensor:
-        """Logits [256, 256]; maps [h, w, C], image uint8 [256, 256, 3], discs uint8 [2, 256, 256], region uint8
-        [256, 256], clicks float32 [K, 2], sides float32 [2, K]."""
-        maps = [one.permute(2, 0, 1)[None] for one in (stride16, stride8, stride4, stride2)]
+    def forward(self, *inputs: Tensor) -> Tensor:
+        """Logits [256, 256], from maps float32 [h, w, C], image uint8 [256, 256, 3], discs uint8 [2, 256, 256], region
+        uint8 [256, 256], clicks float32 [K, 2] and sides float32 [2, K]."""
+        *maps, image, discs, region, clicks, sides = inputs
         colours = image.permute(2, 0, 1)[None].float() / 255
-        given: list[Any] = [discs[None].float(), region[None, None].float(), clicks[None], sides[None]]
-        return doubled(self.decoder(maps, colours, *given))[0, 0]
+        given = ClickTensors(discs[None].float(), region[None, None].float(), clicks[None], sides[None])
+        return doubled(self.decoder([one.permute(2, 0, 1)[None] for one in maps], colours, given))[0, 0]
