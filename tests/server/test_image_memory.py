@@ -1,9 +1,15 @@
 """How much of the memory the page's images may hold."""
 
-import numpy as np
+from typing import Any
 
+import numpy as np
+import pytest
+
+from conftest import picture
 from pixelwise.records import ClassList, Prediction
+from pixelwise.server import explain
 from pixelwise.server.image_memory import ImageMemory, RememberedImage
+from pixelwise.server.model_cache import CachedModel
 
 CLASSES = ClassList(("land", "water"), ((100, 80, 60), (40, 80, 220)))
 
@@ -28,3 +34,25 @@ def test_the_newest_image_stays_however_large_it_is() -> None:
     large = memory.put(seen(300, 300))
     assert list(memory.seen) == [large]
     assert memory.get(large).pixels.shape == (300, 300, 3)
+
+
+def test_layers_that_newer_images_push_out_meanwhile_are_still_told(
+    served_model: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A first question about layers measures them for seconds; others open images in that time."""
+    memory, image = ImageMemory(most=12, max_pixels=10_000_000), np.ascontiguousarray(picture(0, 64, 96))
+    asked = RememberedImage(image, served_model.predict(image), 0.0, 0.0, "png", 0)
+    memory.put(asked)
+    real = explain.view_of
+
+    def measured(*given: Any) -> dict[str, Any]:
+        for _ in range(3):
+            memory.put(seen(10, 10))
+        assert not asked.layers
+        return real(*given)
+
+    monkeypatch.setattr(explain, "view_of", measured)
+    opened = CachedModel("main", served_model, None)
+    rows = explain.layers_of(opened, asked)
+    assert [row["name"] for row in rows] == list(opened.inspected.tensors)
+    assert all(np.isfinite(row["mean"]) for row in rows)

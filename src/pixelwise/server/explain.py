@@ -57,9 +57,12 @@ def values_of(opened: CachedModel, seen: RememberedImage, tensor: str | None = N
     """Every layer's values for an image, or those that explain one tensor; kept while the image is recent."""
     wanted = opened.inspected.tensors.values() if tensor is None else opened.inspected.tensors_for(tensor)
     refuse_large(opened, seen)
-    if missing := [name for name in wanted if name not in seen.layers]:
-        seen.layers.update(opened.inspected.run(seen.pixels, missing))
-    return seen.layers
+    values: Values = dict(seen.layers)  # others may forget them at any time: where newer images are asked about
+    if missing := [name for name in wanted if name not in values]:
+        found = opened.inspected.run(seen.pixels, missing)
+        values.update(found)
+        seen.layers.update(found)
+    return values
 
 
 def layers_of(opened: CachedModel, seen: RememberedImage) -> list[dict[str, Any]]:
