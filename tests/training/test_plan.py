@@ -19,10 +19,11 @@ from PIL import Image
 
 from pixelwise.errors import DatasetError, UsageError
 from pixelwise.prediction.load_model import load
+from pixelwise.records import VOID, Labels
 from pixelwise.scenes.render_scene import write_scenes
 from pixelwise.trace_events import Event
 from pixelwise.training.export_run import load_best_epoch, validation_of
-from pixelwise.training.fingerprint import BandRange, ClassFacts, Fingerprint
+from pixelwise.training.fingerprint import BandRange, ClassFacts, Fingerprint, width_and_regions
 from pixelwise.training.plan import plan, plan_from
 from pixelwise.training.recipe import Recipe
 from pixelwise.training.train import train
@@ -319,3 +320,26 @@ def test_planning_loads_neither_torch_nor_exporters() -> None:
     code = "import sys, pixelwise.training.plan; print([n for n in ('torch', 'onnx', 'onnx_ir') if n in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_labels_that_leave_the_edges_out_do_not_make_classes_thin() -> None:
+    """As a person labels who accepts what is sure: two of three pixels, none near an edge, in pieces."""
+    mask = np.repeat(np.arange(6, dtype=np.uint8), 40)[None].repeat(240, axis=0)
+    assert width_of(mask) == pytest.approx(40, abs=2)
+    assert 30 < width_of(partly(mask)) < 50  # the pieces are 32 by 18
+    few = mask.copy()
+    few[::40] = VOID
+    assert width_of(few) < 40  # nearly all is labelled: what is not is no class of the list, and an edge
+
+
+def width_of(mask: Labels) -> float:
+    (total, pixels), _ = width_and_regions(mask, 2)
+    return total / pixels
+
+
+def partly(mask: Labels) -> Labels:
+    found = mask.copy()
+    for edge in range(40, 240, 40):
+        found[:, edge - 4 : edge + 4] = VOID
+    found[::20] = found[1::20] = VOID
+    return found

@@ -33,6 +33,7 @@ LEAST_PAIRS = 4
 WINDOW_PX = 2048  # of a larger image, the middle is measured
 FEW_PIXELS = 4096  # of each image, for the statistics of its values
 CLEAR_CONTRAST = 0.05  # of the range of values: less has no sign
+PARTLY = 0.9  # share of an image that is labelled, below which the outline of labels is no edge of a class
 SPARSE = 0.5  # share of the pixels that are labelled, below which labels are strokes: their width is not the class's
 SPECK_PX = 4  # smaller regions are left out of the widths: single wrong pixels
 
@@ -286,7 +287,8 @@ def width_and_regions(mask_HW: Labels, id_: int) -> tuple[tuple[float, float], i
     """The typical width of a class's regions, as (sum, number) over its pixels; and the number of its regions.
 
     The width is that of the thinner half of the pixels' regions, so that a few thick vessels do not hide the thin
-    ones. The image's border is no edge.
+    ones. The image's border is no edge. Where much of the image is not labelled, the edge lies somewhere between the
+    outline of what is and the labels of other classes: half-way, here.
     """
     inside_HW = (mask_HW == id_).astype(np.uint8)
     number, regions_HW, stats, _ = cv2.connectedComponentsWithStats(inside_HW, connectivity=8)
@@ -294,6 +296,12 @@ def width_and_regions(mask_HW: Labels, id_: int) -> tuple[tuple[float, float], i
     if inside_HW.all():
         return (0.0, 0.0), number - 1
     distance_HW = cv2.distanceTransform(inside_HW, cv2.DIST_L2, 5)
+    if np.mean(mask_HW != VOID) < PARTLY:
+        others_HW = (mask_HW != id_) & (mask_HW != VOID)
+        if not others_HW.any():
+            return (0.0, 0.0), number - 1
+        to_others_HW = cv2.distanceTransform((~others_HW).view(np.uint8), cv2.DIST_L2, 5)
+        distance_HW = (distance_HW + to_others_HW * inside_HW) / 2
     big = np.flatnonzero(areas >= SPECK_PX) + 1
     if not len(big):
         return (float(areas.sum()), float(areas.sum())), number - 1
