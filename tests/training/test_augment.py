@@ -1,17 +1,19 @@
 """Image and mask stay together, nothing is invented, everything can be repeated."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
-from pixelwise.records import VOID
+from pixelwise.records import VOID, Sample
 from pixelwise.training.augment import Crop, crop_mask, generator, relight, rotated
 from pixelwise.training.batch_order import Order
-from pixelwise.training.loader import Augmentation, augment
+from pixelwise.training.loader import Augmentation, CropDataset, Pairs, augment
 from pixelwise.training.loop import rare_classes
 from pixelwise.training.stain import invert, restain, tint
 
@@ -136,11 +138,22 @@ def test_an_epoch_shows_every_sample_and_only_full_batches(samples: int, batch: 
     keys = list(order)
     assert len(keys) == len(order)
     assert all(len(one) == batch for one in keys)
-    assert {index for one in keys for _, index in one} == set(range(samples))
+    assert {key.index for one in keys for key in one} == set(range(samples))
     order.epoch = 1
-    assert {epoch for one in order for epoch, _ in one} == {1}
+    assert {key.epoch for one in order for key in one} == {1}
     if samples > 3:
         assert list(order) != keys
+
+
+def test_an_epoch_of_many_passes_never_shows_a_crop_twice(tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
+    Image.fromarray(noise).save(tmp_path / "image.png")
+    Image.fromarray(noise[:, :, 0] // 128).save(tmp_path / "mask.png")
+    pairs = Pairs([Sample("one", tmp_path / "image.png", tmp_path / "mask.png")], {}, 2, 1)
+    crops = CropDataset(pairs, replace(PLAIN, policy="native", zoom=(1.0, 1.0), size=(32, 32)))
+    order = Order(1, 2, seed=0, steps=6)
+    shown = [crops[key][0].numpy().tobytes() for keys in order for key in keys]
+    assert len(set(shown)) == len(shown) == 12
 
 
 def test_pure_red_reaches_the_network_as_red_in_training() -> None:

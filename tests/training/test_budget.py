@@ -292,16 +292,19 @@ def test_other_epochs_drop_a_plan_made_for_these() -> None:
 @given(samples=st.integers(1, 30), batch=st.integers(1, 7), steps=st.integers(1, 20), epochs=st.integers(1, 5))
 def test_epochs_of_a_plan_go_on_where_the_one_before_ended(samples: int, batch: int, steps: int, epochs: int) -> None:
     seen: list[int] = []
+    cropped: list[tuple[int, int]] = []
     for epoch in range(epochs):
         order = Order(samples, batch, 1, steps)
         order.epoch, order.before = epoch, epoch * steps
         batches = list(order)
         assert len(batches) == len(order) == steps
-        seen += [index for keys in batches for _, index in keys]
+        seen += [key.index for keys in batches for key in keys]
+        cropped += [(key.index, key.passes) for keys in batches for key in keys]
         order.start = steps // 2
         assert list(order) == batches[steps // 2 :]
     for start in range(0, len(seen) - samples + 1, samples):
         assert sorted(seen[start : start + samples]) == list(range(samples))  # each pass sees every sample once
+    assert len(set(cropped)) == len(cropped)  # and crops it anew, also where an epoch has many passes
 
 
 def test_the_stopwatch_adds_what_earlier_processes_took() -> None:

@@ -15,6 +15,7 @@ from PIL import Image
 import pixelwise as pw
 from pixelwise.errors import DatasetError, UsageError
 from pixelwise.model.preprocess import network_size
+from pixelwise.training.batch_order import CropKey
 from pixelwise.training.data_summary import pixels_as_seen
 from pixelwise.training.loader import Augmentation, CropDataset, Pairs
 from pixelwise.training.loop import rare_classes
@@ -95,7 +96,7 @@ def test_a_class_that_random_crops_never_meet_gets_crops_of_its_own(tmp_path: Pa
             rare=rare_classes(pixels_C), rare_share=rare_share,
         )  # fmt: skip
         crops = CropDataset(pairs, how)
-        labels = [crops[(epoch, index)][1] for epoch in range(10) for index in range(len(pairs))]
+        labels = [crops[CropKey(epoch, index, epoch)][1] for epoch in range(10) for index in range(len(pairs))]
         shown.append(sum(bool((crop == 2).any()) for crop in labels) / len(labels))
     assert shown[0] > 0.15, f"the class is in {shown[0]:.0%} of the crops"
     assert shown[0] > 3 * shown[1]

@@ -1,6 +1,6 @@
 """Augmentation: random crops of an image and its mask, mirrored and relit at random.
 
-Every choice is drawn from a generator seeded by (seed, epoch, sample), so that an epoch can be repeated exactly from
+Every choice is drawn from a generator seeded by (seed, pass, sample), so that an epoch can be repeated exactly from
 any point. Image and mask share one box in the original image, so that they stay aligned; pixels outside the image are
 void.
 
@@ -38,9 +38,9 @@ class Crop:
     mirrored: bool
 
 
-def generator(seed: int, epoch: int, sample: int) -> np.random.Generator:
-    """The random generator for one sample in one epoch."""
-    return np.random.Generator(np.random.PCG64([seed, epoch, sample]))
+def generator(seed: int, passes: int, sample: int) -> np.random.Generator:
+    """The random generator for one sample after so many passes over all of them."""
+    return np.random.Generator(np.random.PCG64([seed, passes, sample]))
 
 
 def random_crop(

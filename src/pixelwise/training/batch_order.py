@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 
+class CropKey(NamedTuple):
+    """Which crop of which sample."""
+
+    epoch: int  # decides its size
+    index: int  # of the sample
+    passes: int  # over all samples before this one: each pass crops a sample anew
+
+
 class Order:
-    """Which samples make up which batch: a shuffle that depends only on (seed, epoch). Every batch is full.
+    """Which samples make up which batch: a shuffle that depends only on (seed, pass). Every batch is full.
 
     The last batch of an epoch is filled up from its start, because batch normalisation needs more than one image.
     With `steps`, an epoch has that many batches, whatever the number of samples: it continues the shuffle where the
@@ -27,18 +36,23 @@ class Order:
     def __len__(self) -> int:
         return self.steps or max(-(-self.samples // self.batch), 1)
 
-    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
-        needed = self.stream() if self.steps else np.resize(self.shuffle(self.epoch), len(self) * self.batch)
+    def __iter__(self) -> Iterator[list[CropKey]]:
+        needed = self.stream() if self.steps else self.one_pass()
         for start in range(self.start * self.batch, len(needed), self.batch):
-            yield [(self.epoch, int(index)) for index in needed[start : start + self.batch][self.part :: self.parts]]
+            yield needed[start : start + self.batch][self.part :: self.parts]
 
     def shuffle(self, number: int) -> NDArray[np.int64]:
         return np.random.Generator(np.random.PCG64([self.seed, number])).permutation(self.samples)
 
-    def stream(self) -> NDArray[np.int64]:
+    def one_pass(self) -> list[CropKey]:
+        """Every sample once, and some of the first again to fill the last batch."""
+        indices = np.resize(self.shuffle(self.epoch), len(self) * self.batch)
+        return [CropKey(self.epoch, int(index), self.epoch) for index in indices]
+
+    def stream(self) -> list[CropKey]:
         """The samples of this epoch: a section of consecutive shuffles."""
         first, count = self.before * self.batch, self.steps * self.batch
         passes = range(first // self.samples, (first + count - 1) // self.samples + 1)
-        shuffles = np.concatenate([self.shuffle(number) for number in passes])
+        keys = [CropKey(self.epoch, int(index), number) for number in passes for index in self.shuffle(number)]
         skipped = first - passes.start * self.samples
-        return shuffles[skipped : skipped + count]
+        return keys[skipped : skipped + count]

@@ -1,4 +1,4 @@
-"""Samples → batches of tensors, in an order that depends only on (seed, epoch).
+"""Samples → batches of tensors, in an order that depends only on the seed.
 
 Decoded images are cached in memory up to the recipe's limit. Of the others, large ones are read in windows, from tiled
 TIFFs or decoded copies on disk; the rest are decoded again each epoch.
@@ -45,7 +45,7 @@ from pixelwise.training.augment import (
     rotated,
 )
 from pixelwise.training.augment_bands import relight_bands
-from pixelwise.training.batch_order import Order
+from pixelwise.training.batch_order import CropKey, Order
 from pixelwise.training.class_positions import ClassPositions
 from pixelwise.training.disk_copies import DiskCopies, WithOverview
 from pixelwise.training.large_pairs import copied, in_windows, streamed_pair, with_overview
@@ -216,7 +216,7 @@ class Augmentation:
 
 
 class CropDataset(TorchDataset[list[Tensor]]):
-    """Augmented crops, addressed by (epoch, index) so that a worker process needs no state."""
+    """Augmented crops, addressed by keys so that a worker process needs no state."""
 
     def __init__(self, pairs: Pairs, augmentation: Augmentation) -> None:
         self.pairs, self.augmentation = pairs, augmentation
@@ -224,20 +224,20 @@ class CropDataset(TorchDataset[list[Tensor]]):
     def __len__(self) -> int:
         return len(self.pairs)
 
-    def __getitem__(self, key: tuple[int, int]) -> list[Tensor]:
+    def __getitem__(self, key: CropKey) -> list[Tensor]:
         """uint8 [h, w, 3], or float32 [h, w, N] scaled to 0–255 if not RGB; and uint8 [h, w] class ids, or where S
         classes are separated int64 [1 + S, h, w]: the ids, then `borders.gaps_of`."""
-        epoch, index = key
+        index = key.index
         image_HWN, mask_HW = self.pairs[index]
         rare = [places for id_ in self.augmentation.rare if len(places := self.pairs.positions(index, id_))]
         exposure = self.pairs.exposure(index) if self.augmentation.even_exposure else None
         true_objects = self.pairs.objects
         if true_objects is None:
-            image_hwN, mask_hw = augment(image_HWN, mask_HW, self.augmentation, epoch, index, rare, exposure)
+            image_hwN, mask_hw, _ = augment_objects(image_HWN, mask_HW, None, self.augmentation, key, rare, exposure)
             return [torch.from_numpy(image_hwN), torch.from_numpy(mask_hw)]
         objects_HW = true_objects.of(index, mask_HW)
         image_hwN, mask_hw, objects_hw = augment_objects(
-            image_HWN, mask_HW, objects_HW, self.augmentation, (epoch, index), rare, exposure
+            image_HWN, mask_HW, objects_HW, self.augmentation, key, rare, exposure
         )
         gaps_Shw = gaps_of(mask_hw, objects_hw, true_objects.class_ids)
         return [torch.from_numpy(image_hwN), torch.from_numpy(np.concatenate([mask_hw[None], gaps_Shw])).long()]
@@ -252,14 +252,15 @@ def augment(
     rare_places: Sequence[NDArray[np.int32]] = (),
     exposure: tuple[float, float] | None = None,
 ) -> tuple[Raster, Labels]:
-    """One random crop of a pair at the network's input size: uint8 [h, w, 3], or float32 [h, w, N] scaled to 0–255 if
-    not RGB; and uint8 [h, w].
+    """One random crop of a pair at the network's input size, where an epoch is one pass over all samples: uint8
+    [h, w, 3], or float32 [h, w, N] scaled to 0–255 if not RGB; and uint8 [h, w].
 
     Args:
         rare_places: for each rare class that the mask has, rows and columns of some of its pixels, [n, 2].
         exposure: gain and offset of the crop's values, uint8; None: they stay as they are.
     """
-    image_hwN, labels_hw, _ = augment_objects(image_HWN, mask_HW, None, how, (epoch, index), rare_places, exposure)
+    key = CropKey(epoch, index, epoch)
+    image_hwN, labels_hw, _ = augment_objects(image_HWN, mask_HW, None, how, key, rare_places, exposure)
     return image_hwN, labels_hw
 
 
@@ -268,19 +269,15 @@ def augment_objects(
     mask_HW: Mask,
     objects_HW: ObjectMask | None,
     how: Augmentation,
-    key: tuple[int, int],
+    key: CropKey,
     rare_places: Sequence[NDArray[np.int32]] = (),
     exposure: tuple[float, float] | None = None,
 ) -> tuple[Raster, Labels, NDArray[Any] | None]:
-    """As `augment`, with the same crop of a map of objects: resized, mirrored and turned alike, 0 outside the image.
-
-    Args:
-        key: epoch and index.
-    """
-    rng = generator(how.seed, *key)
+    """As `augment`, with the same crop of a map of objects: resized, mirrored and turned alike, 0 outside the image."""
+    rng = generator(how.seed, key.passes, key.index)
     height, width = mask_HW.shape
     seen = network_size(height, width, how.whole or how.size, how.policy)
-    size = how.size_at(key[0]) if how.size_at else how.size
+    size = how.size_at(key.epoch) if how.size_at else how.size
     seen_now = (seen[0] * size[0] // how.size[0], seen[1] * size[1] // how.size[1])  # the same crop, in fewer pixels
     crops = [random_crop(rng, (height, width), seen_now, size, how.zoom, how.flip) for _ in range(how.crops)]
     crop = rarest_crop(crops, mask_HW, size, how.rare) if how.crops > 1 else crops[0]
