@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 ZOO ?= .venv-zoo
 PYTHON ?= python3
 
-.PHONY: install demo page test test-slow test-zoo fuzz audit check web docs format lint types layers benchmarks clean
+.PHONY: install demo page test test-long test-slow test-zoo fuzz audit check web docs format lint types layers benchmarks clean
 
 install: $(VENV)/.installed
 
@@ -23,8 +23,13 @@ page: install
 # Files of tests are shared out among processes: one more than there are cores, as many tests wait for a browser or a clock;
 # four at most. One after the other: WORKERS=0.
 WORKERS ?= $(shell $(PYTHON) -c "import os; print(os.cpu_count() + 1)")
+SHARED_OUT := -n $(WORKERS) --maxprocesses 4 --no-loadscope-reorder --durations 20
 test: page
-	$(BIN)/python -m pytest -n $(WORKERS) --maxprocesses 4 --dist loadfile --no-loadscope-reorder --durations 20
+	$(BIN)/python -m pytest $(SHARED_OUT) --dist loadfile
+
+# Whole jobs of half a minute or more: tutorials, searches, trainings that are killed and go on.
+test-long: page
+	$(BIN)/python -m pytest $(SHARED_OUT) --dist load -m long
 
 # Proofs that take minutes: many kills, long floods.
 test-slow: page

@@ -28,6 +28,7 @@ def test_there_are_two() -> None:
     assert [path.stem for path in NOTEBOOKS] == ["one_pixel", "own_data"]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
 def test_a_notebook_runs(notebook: Path, tmp_path: Path) -> None:
     if notebook.stem == "own_data":

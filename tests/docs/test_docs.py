@@ -8,6 +8,7 @@ import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer
@@ -22,6 +23,13 @@ from transcripts import BLOCK, Runner, blocks, make_examples, pages, run_page  #
 FIRST_PAGES = [ROOT / name for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md")]
 NAMES = {page: str(page.relative_to(ROOT)) for page in pages()}
 RUN = [page for page in pages() if any(not block.reason and not block.slow for block in blocks(page))]
+
+TRAIN_FOR_LONG = {"docs/how-to/cross-validation.md", *(name for name in NAMES.values() if "/tutorials/" in name)}
+
+
+def marked(page: Path) -> Any:
+    name = NAMES[page]
+    return pytest.param(page, id=name, marks=[pytest.mark.long] if name in TRAIN_FOR_LONG else [])
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +49,7 @@ def runner(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runner]:
 
 
 @pytest.mark.timeout(1200)
-@pytest.mark.parametrize("page", RUN, ids=lambda page: NAMES[page])
+@pytest.mark.parametrize("page", [marked(page) for page in RUN])
 def test_the_commands_of_a_page_print_what_it_shows(page: Path, world: Path, runner: Runner) -> None:
     problems = run_page(page, world, runner)
     assert not problems, "\n".join(problems)

@@ -31,6 +31,7 @@ def test_its_scores_are_the_mean_over_mirror_images(variants: int, axes: list[tu
     assert list(named) == list(network.intermediates(image))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("variants", [2, 4])
 def test_a_bundle_holds_its_weights_once_and_its_receptive_field_is_known(tmp_path: Path, variants: int) -> None:
     image = picture(0, 90, 120)

@@ -12,6 +12,7 @@ from browsing import new_page, open_room, reload, until
 from conftest import started_server
 
 
+@pytest.mark.long
 @pytest.mark.timeout(900)  # two trainings start torch, which takes long on a busy machine
 def test_a_training_is_started_watched_stopped_and_goes_on(page: Any) -> None:
     """It survives a reload; after Stop it goes on where it was; in the end its model labels the image."""

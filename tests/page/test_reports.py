@@ -54,6 +54,7 @@ def pages(tiny_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> list[P
     return [root / f"{name}.html" for name in ("report", "doctor", "trace", "search")]
 
 
+@pytest.mark.long
 def test_the_pages_fit_and_axe_finds_nothing(pages: list[Path]) -> None:
     browser_path = chromium()
     if not AXE.is_file():

@@ -77,6 +77,7 @@ def corner(canvas: int) -> str:
     )
 
 
+@pytest.mark.long
 def test_the_server_goes_and_comes_back(browser: Any, fast_bundle: tuple[Path, Any], tmp_path: Path) -> None:
     """Nothing on the page is lost meanwhile; what was on its way arrives in the end."""
     with socket.socket() as taken:

@@ -44,6 +44,7 @@ def test_openvino_labels_as_onnx_runtime_does(bundle: Path, size: tuple[int, int
     assert np.allclose(other.scores, reference.scores, atol=1e-3)
 
 
+@pytest.mark.long
 def test_openvino_runs_images_of_any_size_where_the_network_does(tmp_path: Path) -> None:
     pytest.importorskip("openvino", reason="OpenVINO is not installed; install pixelwise[openvino]")
     make_bundle(tmp_path / "fit.onnx", "unet", policy="fit")

@@ -138,7 +138,7 @@ def test_an_epoch_shows_every_sample_and_only_full_batches(samples: int, batch: 
     keys = list(order)
     assert len(keys) == len(order)
     assert all(len(one) == batch for one in keys)
-    assert {key.index for one in keys for key in one} == set(range(samples))
+    assert {key.sample for one in keys for key in one} == set(range(samples))
     order.epoch = 1
     assert {key.epoch for one in order for key in one} == {1}
     if samples > 3:

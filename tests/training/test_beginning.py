@@ -106,6 +106,7 @@ def test_what_is_no_start_is_refused_before_anything_is_made(
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.long
 def test_a_training_starts_from_a_built_in_model_and_goes_on_from_what_it_knows(tmp_path: Path, scenes: Path) -> None:
     first = train(scenes, tmp_path / "a", replace(FAST, epochs=4, learning_rate=2e-3))
     heard: list[Event] = []

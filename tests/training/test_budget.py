@@ -298,8 +298,8 @@ def test_epochs_of_a_plan_go_on_where_the_one_before_ended(samples: int, batch: 
         order.epoch, order.before = epoch, epoch * steps
         batches = list(order)
         assert len(batches) == len(order) == steps
-        seen += [key.index for keys in batches for key in keys]
-        cropped += [(key.index, key.passes) for keys in batches for key in keys]
+        seen += [key.sample for keys in batches for key in keys]
+        cropped += [(key.sample, key.passes) for keys in batches for key in keys]
         order.start = steps // 2
         assert list(order) == batches[steps // 2 :]
     for start in range(0, len(seen) - samples + 1, samples):

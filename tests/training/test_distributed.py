@@ -89,7 +89,9 @@ def test_every_sample_is_learnt_from_once_whatever_the_number_of_processes() -> 
 
 
 @pytest.mark.timeout(3600)
-@pytest.mark.parametrize("model", ["unet", pytest.param("fast", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "model", [pytest.param("unet", marks=pytest.mark.long), pytest.param("fast", marks=pytest.mark.slow)]
+)
 def test_two_processes_learn_what_one_learns(uneven: Path, tmp_path: Path, model: str) -> None:
     recipe = recipe_file(tmp_path, replace(TINY, model=model))
     script = str(Path(__file__).with_name("several.py"))

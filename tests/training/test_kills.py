@@ -81,6 +81,7 @@ class Case:
             require_same(run, whole, f"a kill at call {number}: {calls[number - 1]}")
 
 
+@pytest.mark.long
 def test_killed_at_every_call_of_a_checkpoint_write(launcher: Launcher, tiny_scenes: Path, tmp_path: Path) -> None:
     case = Case(launcher, tiny_scenes, tmp_path, TINY, save_every_s=0)
     whole, calls, _ = case.whole()

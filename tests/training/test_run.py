@@ -115,7 +115,7 @@ def test_the_same_seed_gives_the_same_bytes_and_another_seed_does_not(scenes: Pa
 
 
 @pytest.mark.usefixtures("no_bundles")
-@pytest.mark.parametrize("workers", [pytest.param(0, marks=pytest.mark.slow), 2])
+@pytest.mark.parametrize("workers", [pytest.param(0, marks=pytest.mark.slow), pytest.param(2, marks=pytest.mark.long)])
 def test_a_killed_run_resumes_to_the_same_bytes(scenes: Path, tmp_path: Path, workers: int) -> None:
     recipe = replace(TINY, epochs=4, workers=workers)
     train(scenes, tmp_path / "whole", recipe)

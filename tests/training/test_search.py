@@ -74,6 +74,7 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> FakeTraining:
     return stand_in
 
 
+@pytest.mark.long
 def test_a_real_search_ends_with_a_run_a_recipe_a_table_and_a_page(scenes: Path, tmp_path: Path) -> None:
     out = tmp_path / "found"
     done = search(scenes, out, TINY, trials=2, fixed=["batch"])
@@ -102,6 +103,7 @@ def test_a_real_search_ends_with_a_run_a_recipe_a_table_and_a_page(scenes: Path,
         search(scenes, out, Recipe(model="unet", size=(32, 32), small_epochs=0.0), trials=2, resume=True)
 
 
+@pytest.mark.long
 def test_a_killed_search_goes_on_in_the_middle_of_its_trial(scenes: Path, tmp_path: Path) -> None:
     out = tmp_path / "killed"
     (tmp_path / "recipe.toml").write_text(Recipe(model="unet", size=(32, 32), epochs=6, small_epochs=0.0).to_toml())

@@ -48,6 +48,7 @@ def discs(pairs: int, side_px: int = 96) -> list[tuple[NDArray[np.uint8], NDArra
     return found
 
 
+@pytest.mark.long
 def test_images_of_two_pixels_a_side_are_planned_trained_and_labelled(tmp_path: Path) -> None:
     mask = np.array([[0, 1], [1, 0]], np.uint8)
     data = write_pairs(tmp_path / "data", [(noisy(mask, number), mask) for number in range(5)])

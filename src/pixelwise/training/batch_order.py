@@ -13,7 +13,7 @@ class CropKey(NamedTuple):
     """Which crop of which sample."""
 
     epoch: int  # decides its size
-    index: int  # of the sample
+    sample: int  # its place in the split
     passes: int  # over all samples before this one: each pass crops a sample anew
 
 

@@ -227,7 +227,7 @@ class CropDataset(TorchDataset[list[Tensor]]):
     def __getitem__(self, key: CropKey) -> list[Tensor]:
         """uint8 [h, w, 3], or float32 [h, w, N] scaled to 0–255 if not RGB; and uint8 [h, w] class ids, or where S
         classes are separated int64 [1 + S, h, w]: the ids, then `borders.gaps_of`."""
-        index = key.index
+        index = key.sample
         image_HWN, mask_HW = self.pairs[index]
         rare = [places for id_ in self.augmentation.rare if len(places := self.pairs.positions(index, id_))]
         exposure = self.pairs.exposure(index) if self.augmentation.even_exposure else None
@@ -274,7 +274,7 @@ def augment_objects(
     exposure: tuple[float, float] | None = None,
 ) -> tuple[Raster, Labels, NDArray[Any] | None]:
     """As `augment`, with the same crop of a map of objects: resized, mirrored and turned alike, 0 outside the image."""
-    rng = generator(how.seed, key.passes, key.index)
+    rng = generator(how.seed, key.passes, key.sample)
     height, width = mask_HW.shape
     seen = network_size(height, width, how.whole or how.size, how.policy)
     size = how.size_at(key.epoch) if how.size_at else how.size
