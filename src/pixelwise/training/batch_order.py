@@ -8,6 +8,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+FILLING = 1 << 32  # added to the pass of samples that fill the last batch up: no other has such a number
+
 
 class CropKey(NamedTuple):
     """Which crop of which sample."""
@@ -37,22 +39,27 @@ class Order:
         return self.steps or max(-(-self.samples // self.batch), 1)
 
     def __iter__(self) -> Iterator[list[CropKey]]:
-        needed = self.stream() if self.steps else self.one_pass()
-        for start in range(self.start * self.batch, len(needed), self.batch):
-            yield needed[start : start + self.batch][self.part :: self.parts]
+        samples, passes = self.stream() if self.steps else self.one_pass()
+        for start in range(self.start * self.batch, len(samples), self.batch):
+            own = slice(start + self.part, start + self.batch, self.parts)
+            yield [
+                CropKey(self.epoch, int(sample), int(number))
+                for sample, number in zip(samples[own], passes[own], strict=True)
+            ]
 
     def shuffle(self, number: int) -> NDArray[np.int64]:
         return np.random.Generator(np.random.PCG64([self.seed, number])).permutation(self.samples)
 
-    def one_pass(self) -> list[CropKey]:
-        """Every sample once, and some of the first again to fill the last batch."""
-        indices = np.resize(self.shuffle(self.epoch), len(self) * self.batch)
-        return [CropKey(self.epoch, int(index), self.epoch) for index in indices]
+    def one_pass(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Every sample once, and some again to fill the last batch; and the pass that each belongs to."""
+        places = np.arange(len(self) * self.batch)
+        return self.shuffle(self.epoch)[places % self.samples], self.epoch + places // self.samples * FILLING
 
-    def stream(self) -> list[CropKey]:
-        """The samples of this epoch: a section of consecutive shuffles."""
+    def stream(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """The samples of this epoch, a section of consecutive shuffles; and the pass that each belongs to."""
         first, count = self.before * self.batch, self.steps * self.batch
-        passes = range(first // self.samples, (first + count - 1) // self.samples + 1)
-        keys = [CropKey(self.epoch, int(index), number) for number in passes for index in self.shuffle(number)]
-        skipped = first - passes.start * self.samples
-        return keys[skipped : skipped + count]
+        places = np.arange(first, first + count)
+        shuffles = range(first // self.samples, (first + count - 1) // self.samples + 1)
+        samples = np.concatenate([self.shuffle(number) for number in shuffles])
+        skipped = first - shuffles.start * self.samples
+        return samples[skipped : skipped + count], places // self.samples
