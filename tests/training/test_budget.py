@@ -304,7 +304,7 @@ def test_epochs_of_a_plan_go_on_where_the_one_before_ended(samples: int, batch: 
         assert list(order) == batches[steps // 2 :]
     for start in range(0, len(seen) - samples + 1, samples):
         assert sorted(seen[start : start + samples]) == list(range(samples))  # each pass sees every sample once
-    assert len(set(cropped)) == len(cropped)  # and crops it anew, also where an epoch has many passes
+    assert len(set(cropped)) == len(cropped)  # and crops it in its own way, also where an epoch has many passes
 
 
 def test_the_stopwatch_adds_what_earlier_processes_took() -> None:

@@ -16,7 +16,7 @@ class CropKey(NamedTuple):
 
     epoch: int  # decides its size
     sample: int  # its place in the split
-    passes: int  # over all samples before this one: each pass crops a sample anew
+    passes: int  # over all samples before this one: each has its own crops
 
 
 class Order:
