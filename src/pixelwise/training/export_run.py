@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 import onnx
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from pixelwise.bundle.bundle_file import read_bundle
@@ -34,7 +33,7 @@ from pixelwise.metrics.calibration import calibration_error, fit_temperature
 from pixelwise.model.build_network import build, weights_licence
 from pixelwise.model.mirrored import Mirrored
 from pixelwise.model.network import ModelConfig, Network
-from pixelwise.model.preprocess import Preprocess, resize_scores
+from pixelwise.model.preprocess import Preprocess
 from pixelwise.objects.object_records import ClassObjects
 from pixelwise.records import RGB, Bands, ClassList, OnProgress, Raster, Sample, no_progress
 from pixelwise.trace_events import Listener, nobody
@@ -43,7 +42,7 @@ from pixelwise.training.checkpoint import load_checkpoint
 from pixelwise.training.disk_copies import DiskCopies, kept_to_resume
 from pixelwise.training.loader import Pairs
 from pixelwise.training.recipe import Recipe
-from pixelwise.training.validate import Validation, ValidationResult, batches, in_tiles, seen_mask, validate
+from pixelwise.training.validate import PixelSample, Validation, ValidationResult, validate
 from pixelwise.version import __version__
 
 PARITY_IMAGES = 8
@@ -59,7 +58,6 @@ def export(
     int8: bool = False,
     max_drop: float = MAX_DROP,
     validation: Validation | None = None,
-    measured: ValidationResult | None = None,
     tell: Listener = nobody,
     progress: OnProgress = no_progress,
 ) -> Path:
@@ -77,7 +75,6 @@ def export(
         int8: quantise the convolutions to int8, calibrated on training images: faster, a quarter of the file size.
         max_drop: largest accepted loss of mean IoU through `weights` or `int8`, in percentage points.
         validation: the run's val split, if already open. None: it is read again.
-        measured: the scores of these weights on the val split, if already known. None: they are measured.
         tell: called with the trace events (dicts): "export", and a "warning" if graph and network differ by more than
             rounding explains.
         progress: called with (images done, total) while int8 is calibrated.
@@ -106,15 +103,15 @@ def export(
             validation = validation_of(best.data, best.recipe, best.preprocess, best.classes, copies)
             return export(
                 run, out, data_licence=data_licence, weights=weights, int8=int8, max_drop=max_drop,
-                validation=validation, measured=measured, tell=tell, progress=progress,
+                validation=validation, tell=tell, progress=progress,
             )  # fmt: skip
     stages = stages_of(best.network)
     looked_at = range(min(PARITY_IMAGES, len(validation.pairs)))
     parts = (compared_part(validation.pairs[i][0], best.recipe.policy, best.recipe.in_crops) for i in looked_at)
     images = [as_taken(part, best.bands) for part in parts]
     graph, parity = export_graph(best.network, best.preprocess, stages, images)
-    result = measured or validate(best.network, validation)
-    shipped: Network = best.network
+    sample = PixelSample()
+    result = validate(best.network, validation, sample=sample)
     reduced: dict[str, Any] = {}
     if int8 or weights != "float32":
         if int8:
@@ -124,10 +121,10 @@ def export(
         else:
             graph = store_weights(graph, weights)
             reduced = {"weights": weights}
-        shipped = GraphNetwork(graph, stages, best.bands)
-        before, result = result, validate(shipped, validation)
+        before, sample = result, PixelSample()
+        result = validate(GraphNetwork(graph, stages, best.bands), validation, sample=sample)
         reduced |= price(before.scores.miou, result.scores.miou, max_drop)
-    temperature, metrics = scores_in_bundle(best, result, shipped, validation)
+    temperature, metrics = scores_in_bundle(best, result, sample, len(validation.pairs))
     provenance = provenance_of(best, validation, metrics, parity) | ({"reduced": reduced} if reduced else {})
     licence = {"data": data_licence, "weights": initial_licence(best)}
     metadata = metadata_of(best, stages, temperature, provenance, licence)
@@ -196,15 +193,15 @@ def load_best_epoch(run: Path) -> BestEpoch:
 
 
 def scores_in_bundle(
-    best: BestEpoch, result: ValidationResult, shipped: Network, validation: Validation
+    best: BestEpoch, result: ValidationResult, sample: PixelSample, images: int
 ) -> tuple[float, dict[str, Any]]:
     """The temperature that calibrates the scores, and the scores on the val split, as the bundle records them."""
-    scores_SC, labels_S = sample_pixels(shipped, validation)
+    scores_SC, labels_S = np.concatenate(sample.scores), np.concatenate(sample.labels)
     temperature = fit_temperature(scores_SC, labels_S)
     metrics = {
         "split": "val",
         "epoch": best.epoch,
-        "images": len(validation.pairs),
+        "images": images,
         **result.scores.to_json(best.classes),
         "calibration_error": {
             "before": round(calibration_error(scores_SC, labels_S), 5),
@@ -373,22 +370,3 @@ def validation_of(
     mask_ids = {int(key): value for key, value in data["mask_ids"].items()}
     pairs = Pairs(samples, mask_ids, len(classes), recipe.cache_mb, copies, preprocess.bands)
     return Validation(pairs.spaced(recipe.val_images), preprocess, classes)
-
-
-@torch.inference_mode()
-def sample_pixels(
-    network: Network, validation: Validation, step: int = 8
-) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
-    """Scores [S, C] and labels [S] of every `step`-th pixel in each direction of the validation split."""
-    scores, labels = [], []
-    for images, masks in batches(validation):
-        if isinstance(images, Tensor):
-            scores_BChw = network(images)[:, : len(validation.classes)]
-            size = (images.shape[2], images.shape[3])
-        else:
-            scores_BChw = in_tiles(network, validation, images, torch.device("cpu"))
-            size = (scores_BChw.shape[2], scores_BChw.shape[3])
-        full_BChw = resize_scores(scores_BChw, size)[:, :, ::step, ::step]
-        scores.append(full_BChw.permute(0, 2, 3, 1).flatten(0, 2).numpy())
-        labels.append(np.stack([seen_mask(mask, size)[::step, ::step] for mask in masks]).ravel())
-    return np.concatenate(scores), np.concatenate(labels)

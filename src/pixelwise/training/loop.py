@@ -52,11 +52,8 @@ def run_epochs(
     tell: Listener,
     progress: Callable[[str, int, int], None] = lambda what, done, total: None,
     stop: Stop | None = None,
-) -> ValidationResult | None:
+) -> None:
     """Train from the current epoch to the recipe's last, reporting and saving after each.
-
-    Returns:
-        The validation result of the best epoch; None if an earlier process trained it.
 
     Raises:
         DivergedError: the loss became NaN or infinite; the last checkpoint is kept.
@@ -66,7 +63,6 @@ def run_epochs(
     stop = stop or Stop()
     lesson = step_setup(training, data.pixels_C, data.pairs.bands)
     validation = data.validation.spaced(training.recipe.val_images)
-    best: ValidationResult | None = None
     while training.epoch < training.recipe.epochs and early_end(training) is None:
         try:
             with stop.finishing_steps():
@@ -75,13 +71,11 @@ def run_epochs(
                 result = validation_scores(training, validation, folder, progress, stop)
                 validation_s = time.perf_counter() - began
                 finish_epoch(training, validation.classes, result, rate, validation_s, folder, tell)
-                best = result if training.best_epoch == training.epoch else best
         except StoppedError as stopped:
             if not stopped.at_once:  # raised by a check between steps
                 keep(training, folder, tell)
             raise
         stop.check()
-    return best
 
 
 def early_end(training: Training) -> str | None:

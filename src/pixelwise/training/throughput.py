@@ -88,7 +88,7 @@ def measure(
         export_s = EXPORT * rehearsal_s
         export_s += COMPARED * answered_s(exported, validation, limit_s) * min(PARITY_IMAGES, len(validation.pairs))
         if recipe.mirrors > 1:  # scores and calibration are measured with mirror images
-            export_s += validation_s * (2 * recipe.mirrors - 1)
+            export_s += validation_s * (recipe.mirrors - 1)
     return Budget(budget_s, small_s[0] if small_s else full_s, full_s, validation_s, export_s), images
 
 

@@ -64,7 +64,6 @@ from pixelwise.training.signals import stoppable
 from pixelwise.training.stop_report import RunReport
 from pixelwise.training.throughput import measure
 from pixelwise.training.training_state import Training, restore, start_alike
-from pixelwise.training.validate import ValidationResult
 from pixelwise.training.validation_split import with_validation
 
 STATISTICS_IMAGES = 16  # on which a bundle's network is measured before it is trained further
@@ -202,9 +201,9 @@ def train(
                 resume_or_start(training, epoch_data, manifest, start, saved, report)
                 followed = TrackedRun(out, training.recipe, training.history)
                 report.listeners += trackers.enter_context(tracked(track, followed))
-                best = loop.run_epochs(training, epoch_data, out, report.tell, progress, stop)
+                loop.run_epochs(training, epoch_data, out, report.tell, progress, stop)
                 progress("exporting and checking the model", 0, 0)
-                export_best(out, training, epoch_data, best, where, report.tell)
+                export(out, validation=epoch_data.validation.spaced(training.recipe.val_images), tell=report.tell)
             report_end(training, report.tell)
     return trained(training, out, time.perf_counter() - called)
 
@@ -216,15 +215,6 @@ def choose_start(
     place = None if start_from is None else start_place(start_from)
     weights = None if place is None or resume else beginning_at(place, recipe)
     return Start(resume, place, weights, budget_s, began)
-
-
-def export_best(
-    out: Path, training: Training, data: EpochData, best: ValidationResult | None, where: torch.device, tell: Listener
-) -> None:
-    """Export the best epoch; `best` is its validation, None where an earlier process trained it."""
-    # A bundle's scores are those of its float32 weights on a CPU, with mirror images if it averages them.
-    measured = best if where.type == "cpu" and training.recipe.mirrors == 1 else None
-    export(out, validation=data.validation.spaced(training.recipe.val_images), measured=measured, tell=tell)
 
 
 def saved_state(out: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:

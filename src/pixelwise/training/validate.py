@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import cast
@@ -37,6 +37,7 @@ BATCH_PIXELS = 4_194_304  # at most in a batch, at the network's input size
 BATCH_MASK_PIXELS = 16_000_000  # at most in a batch's masks before the last one
 PREVIEW_PX = 2000  # shorter side of a preview: larger ones are subsampled
 PREVIEWS = 4  # val images whose predicted masks are saved after every epoch
+SAMPLED = 8  # of pixels for calibration, one in so many in each direction
 SIZED_IMAGES = 64  # at most this many determine the typical image size
 
 
@@ -71,6 +72,20 @@ class ValidationResult:
     loss: float  # mean cross-entropy over a quarter of the pixels at the network's input size; NaN if all are void
 
 
+@dataclass(frozen=True)
+class PixelSample:
+    """Scores and labels of some pixels of the validation split, which calibrate a bundle."""
+
+    scores: list[NDArray[np.float32]] = field(default_factory=list)  # [S, C] of each batch
+    labels: list[NDArray[np.uint8]] = field(default_factory=list)  # [S]
+
+    def add(self, scores_BChw: Tensor, masks: Sequence[Mask], size: tuple[int, int], step: int) -> None:
+        """Every `step`-th of some scores, which are every SAMPLED / `step`-th pixel of `size`."""
+        some_BChw = scores_BChw[:, :, ::step, ::step].cpu()
+        self.scores.append(some_BChw.permute(0, 2, 3, 1).flatten(0, 2).numpy())
+        self.labels.append(np.stack([seen_mask(mask, size)[::SAMPLED, ::SAMPLED] for mask in masks]).ravel())
+
+
 @torch.inference_mode()
 def validate(
     network: Network,
@@ -79,10 +94,12 @@ def validate(
     progress: Callable[[int, int], None] = lambda done, total: None,
     *,
     alone: bool = True,
+    sample: PixelSample | None = None,
 ) -> ValidationResult:
     """Run the network over all pairs, on its device. With `previews`, write the first images' predictions there as PNG.
 
     Args:
+        sample: gets the scores and labels of some pixels.
         alone: False: all processes of a training share the pairs, the first one has those that are previewed. All get
             the same result.
 
@@ -108,10 +125,14 @@ def validate(
                 if len(shown) < most:
                     shown.append(preview(labels_HW, validation.classes))
             sampled_BChw = resize_scores(scores_BChw, size)[:, :, ::2, ::2]
+            if sample is not None:
+                sample.add(sampled_BChw, masks, size, SAMPLED // 2)
         else:
             parts: list[Labels] = []
             sampled_BChw = in_tiles(network, validation, images, device, partial(count_rows, masks[0], matrix, parts))
             shown += [coloured(np.concatenate(parts), validation.classes)] if most > 0 else []
+            if sample is not None:
+                sample.add(sampled_BChw, masks, (sampled_BChw.shape[2], sampled_BChw.shape[3]), SAMPLED)
             # For a tiled image the scores themselves are compared, at half the image's resolution.
             size = (2 * sampled_BChw.shape[2], 2 * sampled_BChw.shape[3])
         for number, picture in enumerate(shown, start=index):
