@@ -42,7 +42,7 @@ from pixelwise.training.checkpoint import load_checkpoint
 from pixelwise.training.disk_copies import DiskCopies, kept_to_resume
 from pixelwise.training.loader import Pairs
 from pixelwise.training.recipe import Recipe
-from pixelwise.training.validate import PixelSample, Validation, ValidationResult, validate
+from pixelwise.training.validate import CalibrationPixels, Validation, ValidationResult, validate
 from pixelwise.version import __version__
 
 PARITY_IMAGES = 8
@@ -110,7 +110,7 @@ def export(
     parts = (compared_part(validation.pairs[i][0], best.recipe.policy, best.recipe.in_crops) for i in looked_at)
     images = [as_taken(part, best.bands) for part in parts]
     graph, parity = export_graph(best.network, best.preprocess, stages, images)
-    sample = PixelSample()
+    sample = CalibrationPixels()
     result = validate(best.network, validation, sample=sample)
     reduced: dict[str, Any] = {}
     if int8 or weights != "float32":
@@ -121,7 +121,7 @@ def export(
         else:
             graph = store_weights(graph, weights)
             reduced = {"weights": weights}
-        before, sample = result, PixelSample()
+        before, sample = result, CalibrationPixels()
         result = validate(GraphNetwork(graph, stages, best.bands), validation, sample=sample)
         reduced |= price(before.scores.miou, result.scores.miou, max_drop)
     temperature, metrics = scores_in_bundle(best, result, sample, len(validation.pairs))
@@ -193,7 +193,7 @@ def load_best_epoch(run: Path) -> BestEpoch:
 
 
 def scores_in_bundle(
-    best: BestEpoch, result: ValidationResult, sample: PixelSample, images: int
+    best: BestEpoch, result: ValidationResult, sample: CalibrationPixels, images: int
 ) -> tuple[float, dict[str, Any]]:
     """The temperature that calibrates the scores, and the scores on the val split, as the bundle records them."""
     scores_SC, labels_S = np.concatenate(sample.scores), np.concatenate(sample.labels)

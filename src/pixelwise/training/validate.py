@@ -73,7 +73,7 @@ class ValidationResult:
 
 
 @dataclass(frozen=True)
-class PixelSample:
+class CalibrationPixels:
     """Scores and labels of some pixels of the validation split, which calibrate a bundle."""
 
     scores: list[NDArray[np.float32]] = field(default_factory=list)  # [S, C] of each batch
@@ -94,7 +94,7 @@ def validate(
     progress: Callable[[int, int], None] = lambda done, total: None,
     *,
     alone: bool = True,
-    sample: PixelSample | None = None,
+    sample: CalibrationPixels | None = None,
 ) -> ValidationResult:
     """Run the network over all pairs, on its device. With `previews`, write the first images' predictions there as PNG.
 
